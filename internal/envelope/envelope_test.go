@@ -1,0 +1,199 @@
+package envelope
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sagekeep/sagekeep/internal/seal"
+	"github.com/sagekeep/sagekeep/internal/secret"
+)
+
+func testSeal(t *testing.T, dir string) seal.Seal {
+	t.Helper()
+	spec, err := seal.Parse("", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := spec.Open(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestKeyringReopens(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, path := testSeal(t, dir), filepath.Join(dir, "keyring")
+	k, err := Create(path, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := k.Seal("key", []byte("row 1"), []byte("value"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(path, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := again.Open("key", []byte("row 1"), sealed); err != nil || string(got) != "value" {
+		t.Fatalf("Open = %q, %v", got, err)
+	}
+	if k.MAC("c", []byte("x")) != again.MAC("c", []byte("x")) || k.MAC("c", []byte("x")) == k.MAC("d", []byte("x")) {
+		t.Error("MACs are not stable, or not separated by class")
+	}
+	if !k.Derive("files").Equal(again.Derive("files")) || k.Derive("files").Equal(k.Derive("other")) {
+		t.Error("derived keys are not stable, or not separated by purpose")
+	}
+	if _, err := Open(path, testSeal(t, t.TempDir())); !errors.Is(err, seal.ErrWrong) {
+		t.Errorf("another root key: %v", err)
+	}
+}
+
+func TestSealedValuesAreBound(t *testing.T) {
+	t.Parallel()
+	k := NewMemory()
+	sealed, err := k.Seal("key", []byte("aad"), []byte("value"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Open("grant", []byte("aad"), sealed); !errors.Is(err, ErrSealed) {
+		t.Errorf("other class: %v", err)
+	}
+	if _, err := k.Open("ke", []byte("yaad"), sealed); !errors.Is(err, ErrSealed) {
+		t.Errorf("class and aad run together: %v", err)
+	}
+	if _, err := NewMemory().Open("key", []byte("aad"), sealed); !errors.Is(err, ErrSealed) {
+		t.Errorf("other keyring: %v", err)
+	}
+	for i := range sealed {
+		bad := bytes.Clone(sealed)
+		bad[i] ^= 0x80
+		if _, err := k.Open("key", []byte("aad"), bad); err == nil {
+			t.Errorf("byte %d flipped and opened", i)
+		}
+		if _, err := k.Open("key", []byte("aad"), sealed[:i]); err == nil {
+			t.Errorf("cut to %d and opened", i)
+		}
+	}
+}
+
+func TestNewerFormatIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, path := testSeal(t, dir), filepath.Join(dir, "keyring")
+	if _, err := Create(path, s); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f keyringFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		t.Fatal(err)
+	}
+	f.Format = Format + 1
+	b, _ = json.Marshal(f)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, s); !errors.Is(err, ErrNewer) {
+		t.Errorf("Open = %v", err)
+	}
+}
+
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	k, now := NewMemory(), time.Unix(1_800_000_000, 0)
+	tok := Token{Account: "111122223333", Region: "us-west-2", Expires: now.Add(time.Hour), Payload: []byte("p")}
+	purposes := []Purpose{SessionToken, GrantToken, PageToken}
+	for _, p := range purposes {
+		text, err := k.SealToken(p, tok)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range purposes {
+			got, err := k.OpenToken(q, text, now)
+			if p == q && (err != nil || string(got.Payload) != "p" || got.Account != tok.Account || !got.Expires.Equal(tok.Expires)) {
+				t.Errorf("%s: %+v, %v", p, got, err)
+			}
+			if p != q && !errors.Is(err, ErrToken) {
+				t.Errorf("a %s token opened as %s: %v", p, q, err)
+			}
+		}
+		if _, err := k.OpenToken(p, text, now.Add(time.Hour)); !errors.Is(err, ErrTokenExpired) {
+			t.Errorf("%s after its hour: %v", p, err)
+		}
+		for i := range text {
+			bad := []byte(text)
+			bad[i] ^= 1
+			if _, err := k.OpenToken(p, string(bad), now); err == nil {
+				t.Errorf("%s: character %d changed and opened", p, i)
+			}
+		}
+	}
+}
+
+func FuzzOpenToken(f *testing.F) {
+	k, now := NewMemory(), time.Unix(1_800_000_000, 0)
+	text, _ := k.SealToken(GrantToken, Token{Account: "1", Payload: []byte("p")})
+	f.Add(text)
+	f.Add("AQA")
+	f.Fuzz(func(t *testing.T, s string) {
+		// Nothing but what was sealed opens.
+		if tok, err := k.OpenToken(GrantToken, s, now); err == nil && s != text {
+			t.Fatalf("forged %q opened as %+v", s, tok)
+		}
+	})
+}
+
+func TestEpochs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, path := testSeal(t, dir), filepath.Join(dir, "epochs.json")
+	if _, err := OpenEpochs(path, s, false); err == nil {
+		t.Fatal("a missing epoch file was accepted where data exists")
+	}
+	e, err := OpenEpochs(path, s, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, alive := secret.Random(), secret.Random()
+	wd, wa := e.Wrap([]byte("dead"), dead), e.Wrap([]byte("alive"), alive)
+	if _, err := e.Unwrap([]byte("other"), wd); !errors.Is(err, ErrSealed) {
+		t.Errorf("other aad: %v", err)
+	}
+	if err := e.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	// A crash here: both epochs are on disk, and the erasure is carried on.
+	if e, err = OpenEpochs(path, s, false); err != nil || !e.InErasure() {
+		t.Fatalf("reopen during erasure: %v", err)
+	}
+	k, err := e.Unwrap([]byte("alive"), wa)
+	if err != nil || !k.Equal(alive) || e.Current(wa) {
+		t.Fatalf("survivor: %v", err)
+	}
+	wa = e.Wrap([]byte("alive"), k)
+	if err := e.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // as it is, and after a restart
+		if _, err := e.Unwrap([]byte("dead"), wd); !errors.Is(err, ErrErased) {
+			t.Errorf("erased key: %v", err)
+		}
+		if k, err := e.Unwrap([]byte("alive"), wa); err != nil || !k.Equal(alive) {
+			t.Errorf("survivor: %v", err)
+		}
+		if e, err = OpenEpochs(path, s, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+// Package identity says who makes a call: the principal, its session and the
+// chain of services through which the call came, and carries that with the
+// facts of the request in a context.
+package identity
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Type is the kind of a principal, with CloudTrail's names.
+type Type string
+
+// The principal types we know.
+const (
+	Root        Type = "Root"
+	User        Type = "IAMUser"
+	AssumedRole Type = "AssumedRole"
+	Service     Type = "AWSService"
+	Anonymous   Type = "AWSAccount" // unsigned requests; CloudTrail writes AWSAccount with the account ANONYMOUS_PRINCIPAL
+)
+
+// Hop is one service that forwards its caller's request to another service.
+type Hop struct {
+	Service string // for example "s3"
+	Region  string
+}
+
+// Endpoint is the regional name, as in kms:ViaService.
+func (h Hop) Endpoint() string { return h.Service + "." + h.Region + ".amazonaws.com" }
+
+// Principal is the global name, as in aws:CalledVia and invokedBy.
+func (h Hop) Principal() string { return h.Service + ".amazonaws.com" }
+
+// Caller is the principal of one call. It is immutable: the methods that
+// change something return a copy.
+type Caller struct {
+	Type        Type
+	Account     string // 12 digits; "" for service principals and anonymous callers
+	ARN         string // user, assumed-role session or account root ARN
+	PrincipalID string // AIDA…, AROA…:session, account id
+	AccessKeyID string
+
+	UserName string // IAM users
+	// Sessions of roles.
+	RoleName, RoleARN, RoleID, SessionName string
+	// SessionPolicies are the documents passed when the session was made.
+	SessionPolicies []string
+	SessionTags     map[string]string
+	IssuedAt        time.Time // when the temporary credentials were made; zero for long-term ones
+
+	// Via is the chain of services that forwarded the call, oldest first.
+	Via []Hop
+	// InvokedBy replaces the invokedBy that Via would give in the audit record.
+	InvokedBy string
+
+	// Service principals: the regional name (sagemaker-geospatial.REGION.amazonaws.com),
+	// and whose resource the service acts for.
+	ServiceName   string
+	SourceARN     string
+	SourceAccount string
+	GrantID       string // the only grant the evaluator may consider
+}
+
+// Forward returns the caller as seen by a service that hop's service calls on
+// its behalf: a forward access session.
+func (c *Caller) Forward(hop Hop) *Caller {
+	n := *c
+	n.Via = append(slices.Clip(c.Via), hop)
+	return &n
+}
+
+// GlobalServiceName is ServiceName without the region, as audit records show it.
+func (c *Caller) GlobalServiceName() string {
+	name, rest, ok := strings.Cut(c.ServiceName, ".")
+	if !ok {
+		return c.ServiceName
+	}
+	if strings.HasPrefix(rest, "amazonaws.com") {
+		return c.ServiceName
+	}
+	return name + ".amazonaws.com"
+}
+
+// Call is one request's facts besides its caller.
+type Call struct {
+	Caller    *Caller
+	Region    string // from the credential scope
+	RequestID string
+	SourceIP  string
+	UserAgent string
+	Host      string // Host header as sent
+	TLS       TLS
+	Time      time.Time
+}
+
+// TLS describes the connection; the zero value means plain HTTP.
+type TLS struct {
+	Version, CipherSuite, KeyExchange string
+}
+
+type callKey struct{}
+
+// With returns a context that carries the call.
+func With(ctx context.Context, c *Call) context.Context {
+	return context.WithValue(ctx, callKey{}, c)
+}
+
+// From returns the call in ctx. It panics without one: a method that needs a
+// caller is only ever run by the request pipeline or by a job that set one.
+func From(ctx context.Context) *Call {
+	c, ok := ctx.Value(callKey{}).(*Call)
+	if !ok {
+		panic("identity: no call in the context")
+	}
+	return c
+}
+
+// As returns ctx with the caller of its call replaced and every other fact of
+// the request kept.
+func As(ctx context.Context, caller *Caller) context.Context {
+	n := *From(ctx)
+	n.Caller = caller
+	return With(ctx, &n)
+}
