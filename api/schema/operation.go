@@ -20,8 +20,11 @@ type Service struct {
 	APIVersion   string
 	TargetPrefix string // X-Amz-Target prefix, awsJson only
 	XMLNamespace string
-	EventSource  string // CloudTrail eventSource, for example kms.amazonaws.com
+	EventSource  string   // CloudTrail eventSource, for example kms.amazonaws.com
 	Known        []string // every operation name of the model, sorted, registered or not
+	// Lenient services do not check inputs against Min, Max, Pattern and Enum:
+	// S3 answers bad values with errors of its own.
+	Lenient bool
 }
 
 // Operation is one API call.

@@ -64,6 +64,7 @@ type Shape struct {
 	Union   bool     // Structure: exactly one member is set
 	XMLName string   // Structure used as XML root: element name when it differs
 	XMLNS   string   // namespace to write on the element
+	Text    bool     // Structure used as XML root: its only member is the element's text (S3 GetBucketLocation)
 
 	Key, Elem *Member // List: Elem; Map: Key and Elem
 	Flattened bool    // List, Map: XML and query without the wrapping element

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+//go:embed overlay.json
+var overlayJSON []byte
+
+// serviceOverlay is what the model of one service lacks or gets wrong. Every
+// entry names its source; an entry that applies to nothing in the model is an
+// error, so that the overlay shrinks when the model catches up.
+type serviceOverlay struct {
+	XMLNamespace *overlayText        `json:"xmlNamespace"` // of the service's documents
+	Lenient      *overlayFlag        `json:"lenient"`      // schema.Service.Lenient
+	ReadOnly     *overlayOperations  `json:"readOnly"`     // read-only in CloudTrail besides Get*, List* and the like
+	DataEvents   *overlayOperations  `json:"dataEvents"`   // CloudTrail data events
+	Roots        *overlayRoots       `json:"roots"`        // XML root element of outputs, by operation
+	TextOutputs  *overlayOperations  `json:"textOutputs"`  // the root element holds the only member's text
+	Patterns     []overlayPattern    `json:"patterns"`     // RE2 form of a shape's pattern
+	Errors       []overlayErrorGroup `json:"errors"`       // errors the model does not declare, or not for our operations
+}
+
+type overlayText struct {
+	Value  string `json:"value"`
+	Source string `json:"source"`
+}
+
+type overlayFlag struct {
+	Value  bool   `json:"value"`
+	Source string `json:"source"`
+}
+
+type overlayOperations struct {
+	Operations []string `json:"operations"`
+	Source     string   `json:"source"`
+}
+
+type overlayRoots struct {
+	Outputs map[string]string `json:"outputs"` // operation → element
+	Source  string            `json:"source"`
+}
+
+type overlayPattern struct {
+	Shape   string `json:"shape"`
+	Pattern string `json:"pattern"`
+	Source  string `json:"source"`
+}
+
+type overlayErrorGroup struct {
+	Errors []overlayError `json:"errors"`
+	Source string         `json:"source"`
+}
+
+type overlayError struct {
+	Name      string `json:"name"`      // of the constructor
+	Code      string `json:"code"`      // on the wire; the name when empty
+	Status    int    `json:"status"`    // HTTP
+	AuditCode string `json:"auditCode"` // in CloudTrail records; the code when empty
+}
+
+// readOverlay decodes and checks the overlay; the keys are package folders.
+func readOverlay(b []byte) (map[string]*serviceOverlay, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	var all map[string]*serviceOverlay
+	if err := d.Decode(&all); err != nil {
+		return nil, fmt.Errorf("overlay: %w", err)
+	}
+	for folder, o := range all {
+		for _, source := range o.sources() {
+			if strings.TrimSpace(source) == "" {
+				return nil, fmt.Errorf("overlay: %s has an entry without a source", folder)
+			}
+		}
+	}
+	return all, nil
+}
+
+func (o *serviceOverlay) sources() []string {
+	var all []string
+	if o.XMLNamespace != nil {
+		all = append(all, o.XMLNamespace.Source)
+	}
+	if o.Lenient != nil {
+		all = append(all, o.Lenient.Source)
+	}
+	if o.ReadOnly != nil {
+		all = append(all, o.ReadOnly.Source)
+	}
+	if o.DataEvents != nil {
+		all = append(all, o.DataEvents.Source)
+	}
+	if o.Roots != nil {
+		all = append(all, o.Roots.Source)
+	}
+	if o.TextOutputs != nil {
+		all = append(all, o.TextOutputs.Source)
+	}
+	for _, p := range o.Patterns {
+		all = append(all, p.Source)
+	}
+	for _, e := range o.Errors {
+		all = append(all, e.Source)
+	}
+	return all
+}
+
+// check reports entries that name nothing in the model.
+func (o *serviceOverlay) check(m *apiModel) error {
+	var errs []error
+	operation := func(section, name string) {
+		if m.Operations[name] == nil {
+			errs = append(errs, fmt.Errorf("overlay: %s names %s, which is no operation of the model", section, name))
+		}
+	}
+	for section, list := range map[string]*overlayOperations{"readOnly": o.ReadOnly, "dataEvents": o.DataEvents, "textOutputs": o.TextOutputs} {
+		for _, name := range list.names() {
+			operation(section, name)
+		}
+	}
+	if o.Roots != nil {
+		for name := range o.Roots.Outputs {
+			operation("roots", name)
+		}
+	}
+	for _, p := range o.Patterns {
+		if s := m.Shapes[p.Shape]; s == nil || s.Pattern == "" {
+			errs = append(errs, fmt.Errorf("overlay: patterns names %s, which has no pattern in the model", p.Shape))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l *overlayOperations) names() []string {
+	if l == nil {
+		return nil
+	}
+	return l.Operations
+}
+
+func (l *overlayOperations) has(operation string) bool {
+	return slices.Contains(l.names(), operation)
+}
+
+// readPrefixes start the names of operations that change nothing.
+var readPrefixes = []string{"Get", "List", "Describe", "Head", "Lookup", "Search", "Simulate", "BatchGet", "BatchDescribe"}
+
+// readOnly is CloudTrail's flag: by the operation's name, or by the overlay.
+func (o *serviceOverlay) readOnly(operation string) bool {
+	return o.ReadOnly.has(operation) || slices.ContainsFunc(readPrefixes, func(p string) bool {
+		return strings.HasPrefix(operation, p)
+	})
+}
+
+// pattern returns the overlay's RE2 pattern of a shape.
+func (o *serviceOverlay) pattern(shape string) (string, bool) {
+	for _, p := range o.Patterns {
+		if p.Shape == shape {
+			return p.Pattern, true
+		}
+	}
+	return "", false
+}
