@@ -127,6 +127,9 @@ func (pl *plan) addRoots(o *planOperation) error {
 		if s.Type != "structure" {
 			return nil, fmt.Errorf("%s is a %s, want a structure", ref.Shape, s.Type)
 		}
+		if err := supported(*ref, s); err != nil {
+			return nil, err
+		}
 		goType := pl.names.take("structure", o.name+suffix)
 		root := &planShape{
 			name: goType, shape: s, goType: goType, varName: "shape" + goType,
@@ -197,8 +200,8 @@ func (pl *plan) reach(s *modelShape, path []string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", strings.Join(path, " > "), err)
 		}
-		if t.EventStream || t.Document {
-			return fmt.Errorf("shape %s is an event stream or a document, which is not supported", r.Shape)
+		if err := supported(r, t); err != nil {
+			return err
 		}
 		use := shapeUse{r.Shape, r.Streaming && !t.Streaming}
 		if pl.byUse[use] != nil {
@@ -207,7 +210,7 @@ func (pl *plan) reach(s *modelShape, path []string) error {
 		p := &planShape{name: r.Shape, shape: t, stream: r.Streaming || t.Streaming}
 		if t.Type == "structure" {
 			p.xmlName = t.LocationName
-			if t.XMLNamespace != nil {
+			if t.XMLNamespace != nil && t.XMLNamespace.Prefix == "" { // with a prefix it stands on the members
 				p.xmlNS = t.XMLNamespace.URI
 			}
 		}
@@ -224,6 +227,27 @@ func (pl *plan) reach(s *modelShape, path []string) error {
 		}
 		pl.byUse[use] = p
 		pl.shapes = append(pl.shapes, p)
+	}
+	return nil
+}
+
+// supported reports a use of shape t that the files could not express.
+func supported(r modelRef, t *modelShape) error {
+	hasMember := func(m namedRef) bool { return m.Name == t.Payload }
+	switch {
+	case t.EventStream || t.Document:
+		return fmt.Errorf("shape %s is an event stream or a document, which is not supported", r.Shape)
+	case kinds[t.Type] == "":
+		return fmt.Errorf("shape %s has the unknown type %q", r.Shape, t.Type)
+	case r.Location != "" && locations[r.Location] == "":
+		return fmt.Errorf("a member of shape %s has the unknown location %q", r.Shape, r.Location)
+	case t.Payload != "" && !slices.ContainsFunc(t.Members, hasMember):
+		return fmt.Errorf("shape %s names the payload %s, which is no member", r.Shape, t.Payload)
+	}
+	for _, f := range []string{r.TimestampFormat, t.TimestampFormat} {
+		if f != "" && timeFormats[f] == "" {
+			return fmt.Errorf("shape %s has the unknown timestamp format %q", r.Shape, f)
+		}
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 
 // kinds maps a model's type to the schema constant.
 var kinds = map[string]string{
-	"string": "String", "character": "String", "blob": "Blob", "boolean": "Boolean", "integer": "Integer", "long": "Long",
+	"string": "String", "blob": "Blob", "boolean": "Boolean", "integer": "Integer", "long": "Long",
 	"float": "Float", "double": "Double", "timestamp": "Timestamp", "list": "List", "map": "Map", "structure": "Structure",
 }
 

@@ -1,0 +1,2 @@
+// Package tinyquery is generated from a made-up model and kept as the golden output of the generator.
+package tinyquery
