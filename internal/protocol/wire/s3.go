@@ -1,0 +1,29 @@
+package wire
+
+import "github.com/sagekeep/sagekeep/api/schema"
+
+// s3Subresources reports whether a query parameter selects another operation
+// than the plain one on a bucket or object, whether or not we implement it.
+//
+// Source: S3 API Reference, the request syntax of every operation.
+func s3Subresources(name string) bool {
+	switch name {
+	case "abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering",
+		"inventory", "legal-hold", "lifecycle", "location", "logging", "metadataConfiguration",
+		"metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification",
+		"object-lock", "ownershipControls", "partNumber", "policy", "policyStatus", "publicAccessBlock",
+		"renameObject", "replication", "requestPayment", "restore", "retention", "select", "session",
+		"tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website":
+		return true
+	}
+	return false
+}
+
+// barePayload reports whether the single body member of an output is the
+// root element itself: GetBucketLocation answers
+// <LocationConstraint>eu-west-1</LocationConstraint> without a wrapper.
+//
+// Source: S3 API Reference, GetBucketLocation, response syntax.
+func barePayload(op *schema.Operation) bool {
+	return op.Service.Protocol == schema.RESTXML && op.Name == "GetBucketLocation"
+}
