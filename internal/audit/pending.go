@@ -1,0 +1,222 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sagekeep/sagekeep/internal/identity"
+)
+
+// ErrTaken is returned when a request's record would have to be stored twice: a
+// method with two commits of its own.
+var ErrTaken = errors.New("audit: the record of this request is already committed; a method may have one Update only")
+
+// Pending gathers the records of one request: its own, and those of the calls
+// that services make for it. The store takes them into the commit of the
+// request's Update; the pipeline journals what is left. It implements
+// store.Pending.
+type Pending struct {
+	mu      sync.Mutex
+	entries []*Entry
+	taken   int // entries[:taken] are durable, or in the commit under way
+	before  int // taken as it was before the transaction under way
+}
+
+// Entry is one record while its call is under way.
+type Entry struct {
+	p   *Pending
+	rec *Record
+	// done: the call has ended; a later failure of the enclosing transaction
+	// makes a successful entry untrue, a failed one stays.
+	failed bool
+	skip   bool
+}
+
+type pendingKey struct{}
+type entryKey struct{}
+
+// WithPending returns a context with a new, empty Pending.
+func WithPending(ctx context.Context) (context.Context, *Pending) {
+	p := &Pending{}
+	return context.WithValue(ctx, pendingKey{}, p), p
+}
+
+// PendingFrom returns the Pending of the request, or nil.
+func PendingFrom(ctx context.Context) *Pending {
+	p, _ := ctx.Value(pendingKey{}).(*Pending)
+	return p
+}
+
+// Begin opens the record of one call. With skip (a data event that no trail
+// selects) the entry exists but is never stored.
+func (p *Pending) Begin(ctx context.Context, source, name string, readOnly, skip bool, eventID string) (context.Context, *Entry) {
+	e := &Entry{p: p, rec: newRecord(identity.From(ctx), source, name, readOnly, eventID), skip: skip}
+	p.mu.Lock()
+	p.entries = append(p.entries, e)
+	p.mu.Unlock()
+	return context.WithValue(ctx, entryKey{}, e), e
+}
+
+// From returns the entry of the call under way. Its methods accept nil, so that
+// code that runs outside a request needs no branch.
+func From(ctx context.Context) *Entry {
+	e, _ := ctx.Value(entryKey{}).(*Entry)
+	return e
+}
+
+func (e *Entry) set(f func(*Record)) {
+	if e == nil {
+		return
+	}
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	f(e.rec)
+}
+
+// SetRequest replaces requestParameters by v (nil = null).
+func (e *Entry) SetRequest(v any) { e.set(func(r *Record) { r.RequestParameters = encode(v) }) }
+
+// SetRequestJSON replaces requestParameters by encoded JSON.
+func (e *Entry) SetRequestJSON(b []byte) { e.set(func(r *Record) { r.RequestParameters = b }) }
+
+// SetResponse replaces responseElements by v (nil = null). A method that
+// commits calls it inside its Update, before the commit.
+func (e *Entry) SetResponse(v any) { e.set(func(r *Record) { r.ResponseElements = encode(v) }) }
+
+// SetResponseJSON replaces responseElements by encoded JSON.
+func (e *Entry) SetResponseJSON(b []byte) { e.set(func(r *Record) { r.ResponseElements = b }) }
+
+// Additional sets one member of additionalEventData.
+func (e *Entry) Additional(key string, v any) {
+	e.set(func(r *Record) {
+		if r.AdditionalEventData == nil {
+			r.AdditionalEventData = map[string]any{}
+		}
+		r.AdditionalEventData[key] = v
+	})
+}
+
+// AddResource names a resource; naming one twice keeps one.
+func (e *Entry) AddResource(account, typ, arn string) {
+	e.set(func(r *Record) {
+		for _, have := range r.Resources {
+			if have.ARN == arn {
+				return
+			}
+		}
+		r.Resources = append(r.Resources, Resource{AccountID: account, Type: typ, ARN: arn})
+	})
+}
+
+// Fail marks the call as failed. Code and message are those of the answer.
+func (e *Entry) Fail(code, message string) {
+	e.set(func(r *Record) {
+		r.ErrorCode, r.ErrorMessage, r.ResponseElements = code, message, null
+		e.failed = true
+	})
+}
+
+// ID returns the event id.
+func (e *Entry) ID() string {
+	if e == nil {
+		return ""
+	}
+	return e.rec.EventID
+}
+
+func encode(v any) json.RawMessage {
+	if v == nil {
+		return null
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return null // values are ours: maps, strings, numbers
+	}
+	return b
+}
+
+// Mark implements store.Pending: what lies before it belongs to earlier steps.
+func (p *Pending) Mark() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before = p.taken
+	return len(p.entries)
+}
+
+// Rewind implements store.Pending: calls made since the mark inside a
+// transaction that did not commit did not happen; those that failed did.
+func (p *Pending) Rewind(mark int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	keep := p.entries[:mark:mark]
+	for _, e := range p.entries[mark:] {
+		if e.failed {
+			keep = append(keep, e)
+		}
+	}
+	p.entries, p.taken = keep, p.before
+}
+
+// Take implements store.Pending: it hands the records to a commit. A request
+// has one commit; ErrTaken tells of a second.
+func (p *Pending) Take() ([][]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken > 0 {
+		return nil, ErrTaken
+	}
+	b, err := encodeAll(p.entries)
+	p.taken = len(p.entries)
+	return b, err
+}
+
+// Rest hands over the records that no commit took; none is no error.
+func (p *Pending) Rest() ([][]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b, err := encodeAll(p.entries[p.taken:])
+	p.taken = len(p.entries)
+	return b, err
+}
+
+func encodeAll(entries []*Entry) ([][]byte, error) {
+	var out [][]byte
+	for _, e := range entries {
+		if e.skip {
+			continue
+		}
+		b, err := json.Marshal(e.rec)
+		if err != nil {
+			return nil, fmt.Errorf("audit: encode record: %w", err)
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// Event is what a service does of its own accord: DeleteKey, RotateKey.
+type Event struct {
+	Source, Name, Region, Account string
+	Time                          time.Time
+	ID                            string
+	Details                       map[string]any
+	Resources                     []Resource
+}
+
+// AddEvent adds the record of an AwsServiceEvent.
+func (p *Pending) AddEvent(e Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	const internal = "AWS Internal"
+	p.entries = append(p.entries, &Entry{p: p, rec: &Record{
+		EventVersion: EventVersion, UserIdentity: UserIdentity{AccountID: e.Account, InvokedBy: internal},
+		EventTime: Time(e.Time), EventSource: e.Source, EventName: e.Name, AWSRegion: e.Region,
+		SourceIPAddress: internal, UserAgent: internal, RequestParameters: null, ResponseElements: null,
+		EventID: e.ID, Resources: e.Resources, EventType: "AwsServiceEvent", ServiceEventDetails: e.Details,
+		ManagementEvent: true, RecipientAccountID: e.Account, EventCategory: "Management",
+	}})
+}

@@ -1,0 +1,247 @@
+package kms
+
+import (
+	"context"
+	"strings"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/audit"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+const (
+	maxAliases  = 50 // aliases of one key
+	aliasPrefix = "alias/"
+	awsAliases  = "alias/aws/"
+	aliasType   = "AWS::KMS::Alias"
+)
+
+// checkAliasName accepts alias/ and [a-zA-Z0-9/_-], but not what belongs to AWS.
+func checkAliasName(name string) error {
+	rest, ok := strings.CutPrefix(name, aliasPrefix)
+	if !ok || rest == "" {
+		return kmsapi.ValidationException("Invalid identifier: alias names must start with 'alias/' and have a name behind it.")
+	}
+	for _, c := range rest {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '/' || c == '_' || c == '-') {
+			return kmsapi.InvalidAliasNameException("%s contains invalid characters for an alias", name)
+		}
+	}
+	if strings.HasPrefix(name, awsAliases) {
+		return kmsapi.InvalidAliasNameException("%s is reserved: the prefix alias/aws/ belongs to AWS managed keys", name)
+	}
+	return nil
+}
+
+// aliasCheck asks for permission on the alias, which has no policy of its own.
+func aliasCheck(ctx context.Context, name string) protocol.Check {
+	c := identity.From(ctx)
+	return protocol.Check{Resource: aliasARN(c.Region, c.Caller.Account, name), ResourceType: aliasType, Account: c.Caller.Account}
+}
+
+// aliasTarget resolves the key that an alias shall name: by id or ARN, of the
+// caller's own account and region.
+func (s *Service) aliasTarget(ctx context.Context, text string) (*keyState, keyRef, error) {
+	k, ref, err := s.resolve(ctx, text, false)
+	if err == nil && k.Account != identity.From(ctx).Caller.Account {
+		err = kmsapi.NotFoundException("Key '%s' does not exist", k.arn())
+	}
+	return k, ref, err
+}
+
+func (s *Service) createAliasChecks(ctx context.Context, in *kmsapi.CreateAliasInput) ([]protocol.Check, error) {
+	if err := checkAliasName(in.AliasName); err != nil {
+		return nil, err
+	}
+	k, ref, err := s.aliasTarget(ctx, in.TargetKeyId)
+	if err != nil {
+		return nil, err
+	}
+	onKey, err := s.check(ctx, k, ref, call{})
+	if err != nil {
+		return nil, err
+	}
+	return []protocol.Check{aliasCheck(ctx, in.AliasName), onKey}, nil
+}
+
+// CreateAlias gives a key another name in its account and region.
+//
+// Errors: AlreadyExistsException, InvalidAliasNameException,
+// LimitExceededException, NotFoundException, KMSInvalidStateException.
+func (s *Service) CreateAlias(ctx context.Context, in *kmsapi.CreateAliasInput) (*schemaNothing, error) {
+	call := identity.From(ctx)
+	return nil, s.update(ctx, in.TargetKeyId, func(tx *store.Tx, k *keyRow) error {
+		if err := customerManaged(k); err != nil {
+			return err
+		}
+		if k.State == kmsapi.KeyStatePendingDeletion {
+			return pendingState(k)
+		}
+		exists, err := aliases.Exists(tx, call.Region, call.Caller.Account, in.AliasName)
+		if err != nil {
+			return err
+		}
+		if exists {
+			return kmsapi.AlreadyExistsException("An alias with the name %s already exists", aliasARN(call.Region, call.Caller.Account, in.AliasName))
+		}
+		return s.pointAlias(ctx, tx, k, aliasRow{Name: in.AliasName, Account: call.Caller.Account, Region: call.Region, Created: s.timestamp()})
+	})
+}
+
+// pointAlias stores the alias with the key as its target.
+func (s *Service) pointAlias(ctx context.Context, tx *store.Tx, k *keyRow, a aliasRow) error {
+	n := 0
+	for _, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{Limit: maxAliases}) {
+		if err != nil {
+			return err
+		}
+		n++
+	}
+	if n >= maxAliases {
+		return kmsapi.LimitExceededException("Alias limit for the given key %s has been reached.", k.arn())
+	}
+	a.Target, a.Updated = k.ID, s.timestamp()
+	respondKey(ctx, k)
+	return aliases.Put(tx, a, a.Region, a.Account, a.Name)
+}
+
+// alias reads an alias of the caller.
+func (s *Service) alias(ctx context.Context, name string) (aliasRow, error) {
+	c := identity.From(ctx)
+	var a aliasRow
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		var err error
+		a, err = aliases.Get(tx, c.Region, c.Caller.Account, name)
+		return err
+	})
+	if isNotFound(err) {
+		return a, kmsapi.NotFoundException("Alias %s is not found.", aliasARN(c.Region, c.Caller.Account, name))
+	}
+	return a, err
+}
+
+func (s *Service) updateAliasChecks(ctx context.Context, in *kmsapi.UpdateAliasInput) ([]protocol.Check, error) {
+	if err := checkAliasName(in.AliasName); err != nil {
+		return nil, err
+	}
+	a, err := s.alias(ctx, in.AliasName)
+	if err != nil {
+		return nil, err
+	}
+	checks := []protocol.Check{aliasCheck(ctx, in.AliasName)}
+	for _, target := range []string{a.Target, in.TargetKeyId} {
+		k, ref, err := s.aliasTarget(ctx, target)
+		if err != nil {
+			return nil, err
+		}
+		c, err := s.check(ctx, k, ref, call{})
+		if err != nil {
+			return nil, err
+		}
+		checks = append(checks, c)
+	}
+	return checks, nil
+}
+
+// UpdateAlias points an alias to another key of the same kind.
+//
+// Errors: NotFoundException, KMSInvalidStateException, LimitExceededException.
+func (s *Service) UpdateAlias(ctx context.Context, in *kmsapi.UpdateAliasInput) (*schemaNothing, error) {
+	call := identity.From(ctx)
+	return nil, s.update(ctx, in.TargetKeyId, func(tx *store.Tx, k *keyRow) error {
+		if k.State == kmsapi.KeyStatePendingDeletion {
+			return pendingState(k)
+		}
+		a, err := aliases.Get(tx, call.Region, call.Caller.Account, in.AliasName)
+		if err != nil {
+			return kmsapi.NotFoundException("Alias %s is not found.", aliasARN(call.Region, call.Caller.Account, in.AliasName)).Because(err)
+		}
+		was, err := keys.Get(tx, call.Region, a.Target)
+		if err != nil && !isNotFound(err) {
+			return err
+		}
+		if err == nil && (was.Usage != k.Usage || (was.Spec == kmsapi.KeySpecSymmetricDefault) != (k.Spec == kmsapi.KeySpecSymmetricDefault)) {
+			return kmsapi.ValidationException("Alias %s cannot be moved between keys of different type or usage.", in.AliasName)
+		}
+		tx.Bump(epoch(call.Region, a.Target))
+		return s.pointAlias(ctx, tx, k, a)
+	})
+}
+
+func (s *Service) deleteAliasChecks(ctx context.Context, in *kmsapi.DeleteAliasInput) ([]protocol.Check, error) {
+	if err := checkAliasName(in.AliasName); err != nil {
+		return nil, err
+	}
+	a, err := s.alias(ctx, in.AliasName)
+	if err != nil {
+		return nil, err
+	}
+	checks := []protocol.Check{aliasCheck(ctx, in.AliasName)}
+	k, ref, err := s.aliasTarget(ctx, a.Target)
+	if err != nil {
+		return checks, nil // the key is gone for good: the alias alone decides
+	}
+	c, err := s.check(ctx, k, ref, call{})
+	return append(checks, c), err
+}
+
+// DeleteAlias removes an alias; the key stays.
+func (s *Service) DeleteAlias(ctx context.Context, in *kmsapi.DeleteAliasInput) (*schemaNothing, error) {
+	c := identity.From(ctx)
+	return nil, s.Store.Update(ctx, func(tx *store.Tx) error {
+		a, err := aliases.Get(tx, c.Region, c.Caller.Account, in.AliasName)
+		if isNotFound(err) {
+			return kmsapi.NotFoundException("Alias %s is not found.", aliasARN(c.Region, c.Caller.Account, in.AliasName))
+		}
+		if err != nil {
+			return err
+		}
+		audit.From(ctx).SetResponse(map[string]string{"keyId": keyARN(a.Region, a.Account, a.Target)})
+		tx.Bump(epoch(a.Region, a.Target))
+		return aliases.Delete(tx, a.Region, a.Account, a.Name)
+	})
+}
+
+// ListAliases lists the aliases of the caller's account and region, or of one key.
+func (s *Service) ListAliases(ctx context.Context, in *kmsapi.ListAliasesInput) (*kmsapi.ListAliasesOutput, error) {
+	c := identity.From(ctx)
+	p, err := s.page(ctx, "ListAliases", in.Limit, in.Marker, 100, 50)
+	if err != nil {
+		return nil, err
+	}
+	var key string
+	if in.KeyId != nil {
+		k, _, err := s.aliasTarget(ctx, *in.KeyId)
+		if err != nil {
+			return nil, err
+		}
+		key = k.ID
+	}
+	out := &kmsapi.ListAliasesOutput{Aliases: []kmsapi.AliasListEntry{}}
+	err = s.Store.View(ctx, func(tx *store.Tx) error {
+		var rows store.Page[aliasRow]
+		var err error
+		if key != "" {
+			rows, err = aliases.PageByIndex(tx, "key", store.Key{c.Region, key}, p.options)
+		} else {
+			rows, err = aliases.Page(tx, store.Key{c.Region, c.Caller.Account}, p.options)
+		}
+		if err != nil {
+			return err
+		}
+		for _, a := range rows.Values {
+			out.Aliases = append(out.Aliases, kmsapi.AliasListEntry{
+				AliasName: new(a.Name), AliasArn: new(aliasARN(a.Region, a.Account, a.Name)), TargetKeyId: new(a.Target),
+				CreationDate: new(a.Created), LastUpdatedDate: new(a.Updated),
+			})
+		}
+		out.NextMarker, out.Truncated, err = p.next(rows.Next)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}

@@ -1,0 +1,13 @@
+// Package kms is the Key Management Service: keys, key policies, aliases,
+// grants and the cryptographic operations under them.
+//
+// Key material lies in the rows wrapped twice: under the deletion-epoch key of
+// the seal, and with the whole row under the service keyring. Every use of a
+// key is decided by the request pipeline from the key's policy, the caller's
+// IAM policies and the key's grants; this package only supplies what they are.
+//
+// What lives in the cache of a key was decided under the key's epoch, which every
+// change bumps in its own commit, so that nothing outlives a revocation (I3).
+//
+// Source: AWS KMS API Reference, API version 2014-11-01.
+package kms

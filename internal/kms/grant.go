@@ -1,0 +1,543 @@
+package kms
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/audit"
+	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/envelope"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// Quotas of grants.
+//
+// Source: AWS KMS Developer Guide, "Resource quotas"; API Reference, CreateGrant.
+const (
+	maxGrants          = 50_000 // of one key
+	maxConstraintPairs = 8
+	maxConstraintValue = 384 // characters
+)
+
+// authz renders the grant for the evaluator.
+func (g *grantRow) authz() authz.Grant {
+	out := authz.Grant{
+		ID: g.ID, Grantee: g.granteeName(), GranteeIsService: isService(g.granteeName()), GranteeID: g.GranteeID,
+		Constraints: authz.GrantConstraints{
+			EncryptionContextEquals: g.Equals, EncryptionContextSubset: g.Subset, SourceARN: g.SourceARN,
+		},
+	}
+	if out.GranteeIsService {
+		out.Account = g.Account
+	}
+	for _, op := range g.Operations {
+		out.Operations = append(out.Operations, string(op))
+	}
+	return out
+}
+
+// isService reports whether a principal is the name of a service.
+func isService(principal string) bool {
+	return strings.HasSuffix(principal, ".amazonaws.com") && !strings.HasPrefix(principal, "arn:")
+}
+
+// entry renders the grant for lists.
+func (g *grantRow) entry() kmsapi.GrantListEntry {
+	e := kmsapi.GrantListEntry{
+		KeyId: new(keyARN(g.Region, g.Account, g.KeyID)), GrantId: new(g.ID), CreationDate: new(g.Created),
+		IssuingAccount: new(rootARN(g.Issuer)), Operations: g.Operations, Name: optional(g.Name),
+		GranteePrincipal: optional(g.Grantee), RetiringPrincipal: optional(g.Retiring),
+		GranteeServicePrincipal: optional(g.GranteeService), RetiringServicePrincipal: optional(g.RetiringService),
+	}
+	if g.Equals != nil || g.Subset != nil || g.SourceARN != "" {
+		e.Constraints = &kmsapi.GrantConstraints{
+			EncryptionContextEquals: g.Equals, EncryptionContextSubset: g.Subset, SourceArn: optional(g.SourceARN),
+		}
+	}
+	return e
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// constraintContext is the encryption context that conditions on CreateGrant see:
+// the one of the new grant's constraint.
+func constraintContext(c *kmsapi.GrantConstraints) map[string]string {
+	if c == nil {
+		return nil
+	}
+	if c.EncryptionContextEquals != nil {
+		return c.EncryptionContextEquals
+	}
+	return c.EncryptionContextSubset
+}
+
+func createGrantCall(in *kmsapi.CreateGrantInput) call {
+	return call{
+		key: in.KeyId, tokens: in.GrantTokens, ec: constraintContext(in.Constraints), awsResource: true,
+		set: func(c authz.Context) {
+			for key, v := range map[string]*string{
+				"kms:GranteePrincipal": in.GranteePrincipal, "kms:RetiringPrincipal": in.RetiringPrincipal,
+				"kms:GranteeServicePrincipal": in.GranteeServicePrincipal, "kms:RetiringServicePrincipal": in.RetiringServicePrincipal,
+			} {
+				if v != nil {
+					c.Set(key, *v)
+				}
+			}
+			var ops []string
+			for _, op := range in.Operations {
+				ops = append(ops, string(op))
+			}
+			c.SetMulti("kms:GrantOperations", ops...)
+			if k := in.Constraints; k != nil {
+				switch {
+				case k.EncryptionContextEquals != nil:
+					c.Set("kms:GrantConstraintType", "EncryptionContextEquals")
+				case k.EncryptionContextSubset != nil:
+					c.Set("kms:GrantConstraintType", "EncryptionContextSubset")
+				}
+				if k.SourceArn != nil {
+					c.Set("kms:GrantConstraintSourceArn", *k.SourceArn)
+				}
+			}
+		},
+	}
+}
+
+// CreateGrant lets a principal use a key. A name makes the call idempotent: the
+// same parameters under the same name give the same grant.
+//
+// Errors: ValidationException, InvalidArnException, DisabledException,
+// KMSInvalidStateException, LimitExceededException, InvalidGrantTokenException.
+func (s *Service) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) (*kmsapi.CreateGrantOutput, error) {
+	caller := identity.From(ctx).Caller
+	k, ref, err := s.resolve(ctx, in.KeyId, false)
+	if err != nil {
+		return nil, err
+	}
+	g := grantRow{
+		ID: newHexID(), KeyID: k.ID, Region: k.Region, Account: k.Account, Name: deref(in.Name),
+		Grantee: deref(in.GranteePrincipal), Retiring: deref(in.RetiringPrincipal),
+		GranteeService: deref(in.GranteeServicePrincipal), RetiringService: deref(in.RetiringServicePrincipal),
+		Operations: in.Operations, Issuer: caller.Account, Created: s.timestamp(),
+	}
+	if caller.Type == identity.Service {
+		g.Issuer = caller.SourceAccount
+	}
+	if c := in.Constraints; c != nil {
+		g.Equals, g.Subset, g.SourceARN = c.EncryptionContextEquals, c.EncryptionContextSubset, deref(c.SourceArn)
+	}
+	if err := s.checkGrant(ctx, k, &g); err != nil {
+		return nil, err
+	}
+	if err := s.checkNarrowing(ctx, k, ref, &g, in); err != nil {
+		return nil, err
+	}
+	if err := dryRun(in.DryRun); err != nil {
+		return nil, err
+	}
+	err = s.update(ctx, in.KeyId, func(tx *store.Tx, k *keyRow) error {
+		if err := usable(k); err != nil {
+			return err
+		}
+		if err := sameName(tx, &g); err != nil {
+			return err
+		}
+		n := 0
+		for _, err := range grants.Scan(tx, store.Key{g.Region, g.KeyID}, store.ScanOptions{Limit: 1}) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		if n > 0 && k.GrantCount >= maxGrants {
+			return kmsapi.LimitExceededException("The key %s has %d grants, the limit.", k.arn(), maxGrants)
+		}
+		exists, err := grants.Exists(tx, g.Region, g.KeyID, g.ID)
+		if err != nil {
+			return err
+		}
+		if !exists {
+			k.GrantCount++
+		}
+		audit.From(ctx).SetResponse(map[string]string{"grantId": g.ID, "keyId": k.arn()})
+		return grants.Put(tx, g, g.Region, g.KeyID, g.ID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	token, err := s.Keyring.SealToken(envelope.GrantToken, envelope.Token{
+		Account: g.Account, Region: g.Region, Payload: []byte(g.KeyID + "|" + g.ID),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &kmsapi.CreateGrantOutput{GrantId: new(g.ID), GrantToken: new(token)}, nil
+}
+
+// sameName takes over the identity of an equal grant of the same name.
+func sameName(tx *store.Tx, g *grantRow) error {
+	if g.Name == "" {
+		return nil
+	}
+	for row, err := range grants.ByIndex(tx, "name", store.Key{g.Region, g.KeyID, g.Name}, store.ScanOptions{}) {
+		if err != nil {
+			return err
+		}
+		if equalGrant(row.Value, *g) {
+			*g = row.Value
+			return nil
+		}
+	}
+	return nil
+}
+
+// equalGrant compares what CreateGrant's caller chose.
+func equalGrant(a, b grantRow) bool {
+	for _, g := range []*grantRow{&a, &b} {
+		g.ID, g.Created = "", b.Created
+		g.Operations = slices.Sorted(slices.Values(g.Operations))
+	}
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}
+
+// checkGrant validates a new grant and resolves its principals.
+func (s *Service) checkGrant(ctx context.Context, k *keyState, g *grantRow) error {
+	if err := usable(&k.keyRow); err != nil {
+		return err
+	}
+	switch {
+	case (g.Grantee == "") == (g.GranteeService == ""):
+		return kmsapi.ValidationException("Exactly one of GranteePrincipal and GranteeServicePrincipal must be given.")
+	case g.Retiring != "" && g.RetiringService != "":
+		return kmsapi.ValidationException("RetiringPrincipal and RetiringServicePrincipal cannot both be given.")
+	case g.GranteeService != "" && (g.SourceARN == "" || g.Retiring == "" && g.RetiringService == ""):
+		return kmsapi.ValidationException("A grant to a service principal needs a SourceArn constraint and a retiring principal.")
+	case g.Equals != nil && g.Subset != nil:
+		return kmsapi.ValidationException("Only one of EncryptionContextEquals and EncryptionContextSubset may be given.")
+	case (g.Equals != nil || g.Subset != nil) && k.Spec != kmsapi.KeySpecSymmetricDefault:
+		return kmsapi.ValidationException("Encryption context constraints are only valid for symmetric encryption keys.")
+	}
+	for _, pairs := range []map[string]string{g.Equals, g.Subset} {
+		if len(pairs) > maxConstraintPairs {
+			return kmsapi.ValidationException("A grant constraint may have up to %d encryption context pairs.", maxConstraintPairs)
+		}
+		for _, v := range pairs {
+			if len(v) > maxConstraintValue {
+				return kmsapi.ValidationException("Values of encryption context constraints may have up to %d characters.", maxConstraintValue)
+			}
+		}
+	}
+	slices.Sort(g.Operations)
+	g.Operations = slices.Compact(g.Operations)
+	for _, op := range g.Operations {
+		if !operationFits(k, op) {
+			return kmsapi.ValidationException("Operation %s is not valid for a key of usage %s and spec %s.", op, k.Usage, k.Spec)
+		}
+	}
+	var err error
+	if g.GranteeID, err = s.grantPrincipal(ctx, g.Grantee, "GranteePrincipal"); err != nil {
+		return err
+	}
+	g.RetiringID, err = s.grantPrincipal(ctx, g.Retiring, "RetiringPrincipal")
+	return err
+}
+
+// grantPrincipal checks a principal given as an ARN and returns its unique id. A
+// service's name is accepted only when a service makes the grant.
+func (s *Service) grantPrincipal(ctx context.Context, arn, member string) (string, error) {
+	if arn == "" {
+		return "", nil
+	}
+	caller := identity.From(ctx).Caller
+	if isService(arn) {
+		if len(caller.Via) == 0 && caller.InvokedBy == "" && caller.Type != identity.Service {
+			return "", kmsapi.ValidationException("%s cannot be a service principal; use the service principal parameter.", member)
+		}
+		return "", nil
+	}
+	id, ok := s.Principals.PrincipalExists(ctx, arn)
+	if !ok {
+		return "", kmsapi.InvalidArnException("ARN does not refer to a valid principal: %s", arn)
+	}
+	return id, nil
+}
+
+// operationFits reports whether a key of this usage has the operation.
+func operationFits(k *keyState, op kmsapi.GrantOperation) bool {
+	switch op {
+	case kmsapi.GrantOperationCreateGrant, kmsapi.GrantOperationRetireGrant, kmsapi.GrantOperationDescribeKey:
+		return true
+	case kmsapi.GrantOperationGetPublicKey:
+		return k.Spec != kmsapi.KeySpecSymmetricDefault && k.Usage != kmsapi.KeyUsageTypeGenerateVerifyMac
+	case kmsapi.GrantOperationSign, kmsapi.GrantOperationVerify:
+		return k.Usage == kmsapi.KeyUsageTypeSignVerify
+	case kmsapi.GrantOperationGenerateMac, kmsapi.GrantOperationVerifyMac:
+		return k.Usage == kmsapi.KeyUsageTypeGenerateVerifyMac
+	case kmsapi.GrantOperationDeriveSharedSecret:
+		return k.Usage == kmsapi.KeyUsageTypeKeyAgreement
+	case kmsapi.GrantOperationEncapsulate, kmsapi.GrantOperationDecapsulate:
+		return k.Usage == kmsapi.KeyUsageTypeEncapsulateDecapsulate
+	case kmsapi.GrantOperationEncrypt, kmsapi.GrantOperationDecrypt, kmsapi.GrantOperationReEncryptFrom, kmsapi.GrantOperationReEncryptTo:
+		return k.Usage == kmsapi.KeyUsageTypeEncryptDecrypt
+	}
+	return k.Spec == kmsapi.KeySpecSymmetricDefault // the data key operations
+}
+
+// checkNarrowing holds a caller whose right to create grants comes from a grant
+// to what that grant has: a subset of its operations, constraints at least as
+// strict.
+//
+// Source: AWS KMS Developer Guide, "Granting CreateGrant permission".
+func (s *Service) checkNarrowing(ctx context.Context, k *keyState, ref keyRef, g *grantRow, in *kmsapi.CreateGrantInput) error {
+	check, err := s.check(ctx, k, ref, createGrantCall(in))
+	if err != nil {
+		return err
+	}
+	parents := check.Grants
+	if len(parents) == 0 {
+		return nil
+	}
+	check.Grants, check.Action = nil, "kms:CreateGrant"
+	if s.Authorizer.Authorize(ctx, kmsapi.Service, &check) == nil {
+		return nil
+	}
+	for _, p := range parents {
+		if slices.Contains(p.Operations, string(kmsapi.GrantOperationCreateGrant)) && narrower(&p, g) {
+			return nil
+		}
+	}
+	e := kmsapi.AccessDeniedException("The grant that permits CreateGrant does not permit operations or constraints wider than its own.")
+	e.AuditCode = "AccessDenied"
+	return e
+}
+
+func narrower(parent *authz.Grant, g *grantRow) bool {
+	for _, op := range g.Operations {
+		if !slices.Contains(parent.Operations, string(op)) {
+			return false
+		}
+	}
+	c := parent.Constraints
+	if c.SourceARN != "" && c.SourceARN != g.SourceARN {
+		return false
+	}
+	if c.EncryptionContextEquals != nil {
+		return g.Equals != nil && maps.Equal(g.Equals, c.EncryptionContextEquals)
+	}
+	for name, value := range c.EncryptionContextSubset {
+		inEquals, inSubset := g.Equals[name], g.Subset[name]
+		_, hasEquals := g.Equals[name]
+		_, hasSubset := g.Subset[name]
+		if !(hasEquals && inEquals == value) && !(hasSubset && inSubset == value) {
+			return false
+		}
+	}
+	return true
+}
+
+// ListGrants lists the grants of a key.
+func (s *Service) ListGrants(ctx context.Context, in *kmsapi.ListGrantsInput) (*kmsapi.ListGrantsOutput, error) {
+	k, _, err := s.resolve(ctx, in.KeyId, false)
+	if err != nil {
+		return nil, err
+	}
+	if in.GranteePrincipal != nil && in.GranteeServicePrincipal != nil {
+		return nil, kmsapi.ValidationException("GranteePrincipal and GranteeServicePrincipal cannot both be given.")
+	}
+	p, err := s.page(ctx, "ListGrants", in.Limit, in.Marker, 100, 50)
+	if err != nil {
+		return nil, err
+	}
+	out := &kmsapi.ListGrantsOutput{Grants: []kmsapi.GrantListEntry{}}
+	err = s.Store.View(ctx, func(tx *store.Tx) error {
+		var rows store.Page[grantRow]
+		var err error
+		grantee := deref(in.GranteePrincipal) + deref(in.GranteeServicePrincipal)
+		switch {
+		case in.GrantId != nil:
+			g, err := grants.Get(tx, k.Region, k.ID, *in.GrantId)
+			if isNotFound(err) || err == nil && grantee != "" && g.granteeName() != grantee {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			rows.Values = []grantRow{g}
+		case grantee != "":
+			rows, err = grants.PageByIndex(tx, "grantee", store.Key{k.Region, k.ID, grantee}, p.options)
+		default:
+			rows, err = grants.Page(tx, store.Key{k.Region, k.ID}, p.options)
+		}
+		if err != nil {
+			return err
+		}
+		for i := range rows.Values {
+			out.Grants = append(out.Grants, rows.Values[i].entry())
+		}
+		out.NextMarker, out.Truncated, err = p.next(rows.Next)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ListRetirableGrants lists the grants that a principal of the caller's account
+// may retire, also on keys of other accounts.
+func (s *Service) ListRetirableGrants(ctx context.Context, in *kmsapi.ListRetirableGrantsInput) (*kmsapi.ListRetirableGrantsOutput, error) {
+	c := identity.From(ctx)
+	if (in.RetiringPrincipal == nil) == (in.RetiringServicePrincipal == nil) {
+		return nil, kmsapi.ValidationException("Exactly one of RetiringPrincipal and RetiringServicePrincipal must be given.")
+	}
+	p, err := s.page(ctx, "ListRetirableGrants", in.Limit, in.Marker, 100, 50)
+	if err != nil {
+		return nil, err
+	}
+	who := deref(in.RetiringPrincipal) + deref(in.RetiringServicePrincipal)
+	if in.RetiringPrincipal != nil && !strings.Contains(who, ":"+c.Caller.Account+":") {
+		return nil, kmsapi.InvalidArnException("The retiring principal %s is not of your account.", who)
+	}
+	out := &kmsapi.ListRetirableGrantsOutput{Grants: []kmsapi.GrantListEntry{}}
+	err = s.Store.View(ctx, func(tx *store.Tx) error {
+		rows, err := grants.PageByIndex(tx, "retiring", store.Key{c.Region, who}, p.options)
+		if err != nil {
+			return err
+		}
+		for i := range rows.Values {
+			if g := &rows.Values[i]; !isService(who) || g.Account == c.Caller.Account {
+				out.Grants = append(out.Grants, g.entry())
+			}
+		}
+		out.NextMarker, out.Truncated, err = p.next(rows.Next)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// RevokeGrant removes a grant; nothing that starts after the answer is allowed by it.
+//
+// Errors: NotFoundException, InvalidGrantIdException.
+func (s *Service) RevokeGrant(ctx context.Context, in *kmsapi.RevokeGrantInput) (*schemaNothing, error) {
+	return nil, s.removeGrant(ctx, in.KeyId, in.GrantId, in.DryRun)
+}
+
+func (s *Service) removeGrant(ctx context.Context, keyID, grantID string, dry *bool) error {
+	return s.update(ctx, keyID, func(tx *store.Tx, k *keyRow) error {
+		exists, err := grants.Exists(tx, k.Region, k.ID, grantID)
+		if err != nil {
+			return err
+		}
+		if !exists {
+			return kmsapi.NotFoundException("Grant ID %s not found", grantID)
+		}
+		if err := dryRun(dry); err != nil {
+			return err
+		}
+		k.GrantCount--
+		respondKey(ctx, k)
+		return grants.Delete(tx, k.Region, k.ID, grantID)
+	})
+}
+
+// retiring finds the grant of a RetireGrant request: by token, or by key ARN and
+// grant id.
+func (s *Service) retiring(ctx context.Context, in *kmsapi.RetireGrantInput) (grantRow, error) {
+	c := identity.From(ctx)
+	var t grantToken
+	switch {
+	case in.GrantToken != nil && (in.KeyId != nil || in.GrantId != nil):
+		return grantRow{}, kmsapi.ValidationException("Specify either a grant token, or a key ARN and a grant ID.")
+	case in.GrantToken != nil:
+		var err error
+		if t, err = s.openGrantToken(*in.GrantToken); err != nil {
+			return grantRow{}, err
+		}
+		if t.region != c.Region {
+			return grantRow{}, kmsapi.InvalidGrantTokenException("")
+		}
+	case in.KeyId != nil && in.GrantId != nil:
+		ref, err := parseKeyRef(*in.KeyId, c.Caller.Account, c.Region, false)
+		if err != nil {
+			return grantRow{}, err
+		}
+		if !strings.HasPrefix(*in.KeyId, "arn:") {
+			return grantRow{}, kmsapi.InvalidArnException("RetireGrant needs the key's ARN.")
+		}
+		t = grantToken{account: ref.account, region: ref.region, keyID: ref.id, grantID: *in.GrantId}
+	default:
+		return grantRow{}, kmsapi.ValidationException("Specify either a grant token, or a key ARN and a grant ID.")
+	}
+	var g grantRow
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		var err error
+		g, err = grants.Get(tx, t.region, t.keyID, t.grantID)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) || err == nil && g.Account != t.account {
+		return grantRow{}, kmsapi.NotFoundException("Grant ID %s not found", t.grantID)
+	}
+	return g, err
+}
+
+// retireGrantChecks asks who may retire: the retiring principal; the grantee when
+// the grant lists RetireGrant; the account that made the grant, through IAM. An
+// allow in a key policy counts for nothing here.
+//
+// Source: AWS KMS API Reference, RetireGrant.
+func (s *Service) retireGrantChecks(ctx context.Context, in *kmsapi.RetireGrantInput) ([]protocol.Check, error) {
+	if in.GrantToken != nil {
+		audit.From(ctx).SetRequest(nil)
+	}
+	g, err := s.retiring(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	audit.From(ctx).Additional("grantId", g.ID)
+	retire := authz.Grant{
+		ID: g.ID, Grantee: g.retiringName(), GranteeIsService: isService(g.retiringName()), GranteeID: g.RetiringID,
+		Operations: []string{string(kmsapi.GrantOperationRetireGrant)},
+	}
+	if retire.GranteeIsService {
+		retire.Account = g.Account
+	}
+	return []protocol.Check{{
+		Resource: keyARN(g.Region, g.Account, g.KeyID), ResourceType: resourceType, Account: g.Issuer,
+		Grants: []authz.Grant{g.authz(), retire}, Context: authz.NewContext(),
+	}}, nil
+}
+
+// RetireGrant removes a grant that has served its purpose.
+//
+// Errors: InvalidGrantTokenException, NotFoundException, InvalidArnException.
+func (s *Service) RetireGrant(ctx context.Context, in *kmsapi.RetireGrantInput) (*schemaNothing, error) {
+	g, err := s.retiring(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.removeGrant(ctx, keyARN(g.Region, g.Account, g.KeyID), g.ID, in.DryRun)
+}

@@ -1,0 +1,293 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/audit"
+	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// Deletion windows, in days. The model allows more; the service does not.
+const (
+	minWindow     = 7
+	maxWindow     = 30
+	defaultWindow = 30
+)
+
+func (s *Service) createKeyChecks(ctx context.Context, in *kmsapi.CreateKeyInput) ([]protocol.Check, error) {
+	normaliseSpec(in)
+	set := func(c authz.Context) {
+		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
+		c.Set("kms:KeySpec", string(in.KeySpec))
+		c.Set("kms:CustomerMasterKeySpec", string(in.KeySpec))
+		c.Set("kms:KeyUsage", string(in.KeyUsage))
+		c.Set("kms:CustomerMasterKeyUsage", string(in.KeyUsage))
+		c.Set("kms:KeyOrigin", string(in.Origin))
+		c.SetBool("kms:MultiRegion", in.MultiRegion != nil && *in.MultiRegion)
+		c.Set("kms:CallerAccount", identity.From(ctx).Caller.Account)
+		tagConditions(c, in.Tags)
+	}
+	create := authz.NewContext()
+	set(create)
+	checks := []protocol.Check{{Resource: "*", Context: create}}
+	if len(in.Tags) > 0 {
+		tag := authz.NewContext()
+		set(tag)
+		checks = append(checks, protocol.Check{Action: "kms:TagResource", Resource: "*", Context: tag})
+	}
+	return checks, nil
+}
+
+// normaliseSpec fills in the defaults of CreateKey.
+func normaliseSpec(in *kmsapi.CreateKeyInput) {
+	if in.KeySpec == "" {
+		in.KeySpec = kmsapi.KeySpec(in.CustomerMasterKeySpec)
+	}
+	if in.KeySpec == "" {
+		in.KeySpec = kmsapi.KeySpecSymmetricDefault
+	}
+	if in.KeyUsage == "" {
+		in.KeyUsage = kmsapi.KeyUsageTypeEncryptDecrypt
+	}
+	if in.Origin == "" {
+		in.Origin = kmsapi.OriginTypeAwsKms
+	}
+}
+
+// CreateKey makes a key with one version of key material, Enabled.
+//
+// Errors: ValidationException for specs and usages that do not go together;
+// MalformedPolicyDocumentException; TagException; LimitExceededException;
+// UnsupportedOperationException for origins and specs that we do not have.
+func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*kmsapi.CreateKeyOutput, error) {
+	call := identity.From(ctx)
+	if in.CustomerMasterKeySpec != "" && in.KeySpec != kmsapi.KeySpec(in.CustomerMasterKeySpec) {
+		return nil, kmsapi.ValidationException("You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
+	}
+	if in.Origin != kmsapi.OriginTypeAwsKms || in.CustomKeyStoreId != nil || in.XksKeyId != nil {
+		return nil, kmsapi.UnsupportedOperationException("Keys of origin %s are not implemented; docs/coverage.md lists what is.", in.Origin)
+	}
+	if err := checkUsage(in.KeySpec, in.KeyUsage); err != nil {
+		return nil, err
+	}
+	k := keyRow{
+		Account: call.Caller.Account, Region: call.Region, Spec: in.KeySpec, Usage: in.KeyUsage, Origin: in.Origin,
+		Manager: kmsapi.KeyManagerTypeCustomer, State: kmsapi.KeyStateEnabled, Created: s.timestamp(),
+		MultiRegion: in.MultiRegion != nil && *in.MultiRegion, Tags: map[string]string{},
+	}
+	k.ID = newID(k.MultiRegion)
+	if in.Description != nil {
+		k.Description = *in.Description
+	}
+	if err := addTags(k.Tags, in.Tags); err != nil {
+		return nil, err
+	}
+	bypass := in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck
+	text := defaultPolicy(k.Account)
+	if in.Policy != nil {
+		text = *in.Policy
+	}
+	if err := s.setPolicy(ctx, &k, text, bypass || in.Policy == nil); err != nil {
+		return nil, err
+	}
+	if err := s.addMaterial(&k, ""); err != nil {
+		return nil, err
+	}
+	out := &kmsapi.CreateKeyOutput{KeyMetadata: metadata(&k)}
+	e := audit.From(ctx)
+	e.AddResource(k.Account, resourceType, k.arn())
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		protocol.Respond(ctx, kmsapi.CreateKey, out)
+		tx.Bump(epoch(k.Region, k.ID))
+		return keys.Put(tx, k, k.Region, k.ID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// metadata renders a key.
+func metadata(k *keyRow) *kmsapi.KeyMetadata {
+	m := &kmsapi.KeyMetadata{
+		AWSAccountId: new(k.Account), KeyId: k.ID, Arn: new(k.arn()), CreationDate: new(k.Created),
+		Enabled: new(k.State == kmsapi.KeyStateEnabled), Description: new(k.Description), KeyUsage: k.Usage, KeyState: k.State,
+		Origin: k.Origin, KeyManager: k.Manager, KeySpec: k.Spec, MultiRegion: new(k.MultiRegion),
+	}
+	m.CustomerMasterKeySpec = kmsapi.CustomerMasterKeySpec(k.Spec)
+	algorithmsOf(k, m)
+	if k.State == kmsapi.KeyStatePendingDeletion {
+		m.DeletionDate = new(k.DeletionDate)
+	}
+	if k.MultiRegion {
+		m.MultiRegionConfiguration = &kmsapi.MultiRegionConfiguration{
+			MultiRegionKeyType: kmsapi.MultiRegionKeyTypePrimary,
+			PrimaryKey:         &kmsapi.MultiRegionKey{Arn: new(k.arn()), Region: new(k.Region)},
+			ReplicaKeys:        []kmsapi.MultiRegionKey{},
+		}
+	}
+	if c := k.current(); c != nil && k.Spec == kmsapi.KeySpecSymmetricDefault {
+		m.CurrentKeyMaterialId = new(c.ID)
+	}
+	return m
+}
+
+// DescribeKey returns a key's metadata, in every state.
+func (s *Service) DescribeKey(ctx context.Context, in *kmsapi.DescribeKeyInput) (*kmsapi.DescribeKeyOutput, error) {
+	k, _, err := s.resolve(ctx, in.KeyId, true)
+	if err != nil {
+		return nil, err
+	}
+	return &kmsapi.DescribeKeyOutput{KeyMetadata: metadata(&k.keyRow)}, nil
+}
+
+// ListKeys lists the caller's keys in the region, in no particular order.
+func (s *Service) ListKeys(ctx context.Context, in *kmsapi.ListKeysInput) (*kmsapi.ListKeysOutput, error) {
+	call := identity.From(ctx)
+	p, err := s.page(ctx, "ListKeys", in.Limit, in.Marker, 1000, 100)
+	if err != nil {
+		return nil, err
+	}
+	out := &kmsapi.ListKeysOutput{Keys: []kmsapi.KeyListEntry{}}
+	err = s.Store.View(ctx, func(tx *store.Tx) error {
+		rows, err := keys.PageByIndex(tx, "account", store.Key{call.Region, call.Caller.Account}, p.options)
+		if err != nil {
+			return err
+		}
+		for _, k := range rows.Values {
+			out.Keys = append(out.Keys, kmsapi.KeyListEntry{KeyId: new(k.ID), KeyArn: new(k.arn())})
+		}
+		out.NextMarker, out.Truncated, err = p.next(rows.Next)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// respondKey sets the responseElements that AWS writes for changes without output.
+func respondKey(ctx context.Context, k *keyRow) {
+	audit.From(ctx).SetResponse(map[string]string{"keyId": k.arn()})
+}
+
+// EnableKey makes a disabled key usable again.
+func (s *Service) EnableKey(ctx context.Context, in *kmsapi.EnableKeyInput) (*schemaNothing, error) {
+	return nil, s.setState(ctx, in.KeyId, kmsapi.KeyStateEnabled)
+}
+
+// DisableKey makes a key unusable: no request that starts after the answer uses it.
+func (s *Service) DisableKey(ctx context.Context, in *kmsapi.DisableKeyInput) (*schemaNothing, error) {
+	return nil, s.setState(ctx, in.KeyId, kmsapi.KeyStateDisabled)
+}
+
+func (s *Service) setState(ctx context.Context, id string, state kmsapi.KeyState) error {
+	return s.update(ctx, id, func(_ *store.Tx, k *keyRow) error {
+		if err := customerManaged(k); err != nil {
+			return err
+		}
+		if err := pendingState(k); err != nil {
+			return err
+		}
+		k.State = state
+		respondKey(ctx, k)
+		return nil
+	})
+}
+
+// customerManaged refuses changes of AWS managed keys, which belong to a service.
+func customerManaged(k *keyRow) error {
+	if k.Manager == kmsapi.KeyManagerTypeAws {
+		e := kmsapi.AccessDeniedException("%s is an AWS managed key: it can be viewed and used through its service, not changed.", k.arn())
+		e.AuditCode = "AccessDenied"
+		return e
+	}
+	return nil
+}
+
+func scheduleCall(in *kmsapi.ScheduleKeyDeletionInput) call {
+	c := call{key: in.KeyId}
+	if in.PendingWindowInDays != nil {
+		c.set = daysCondition("kms:ScheduleKeyDeletionPendingWindowInDays", *in.PendingWindowInDays)
+	}
+	return c
+}
+
+// ScheduleKeyDeletion moves a key to PendingDeletion and returns the UTC
+// instant after which its material is erased. The window is 7–30 days, 30 when
+// nil. Grants are kept, in case the deletion is cancelled.
+//
+// Errors: NotFoundException; KMSInvalidStateException when deletion is already
+// pending; ValidationException for a window out of range.
+//
+// Source: AWS KMS API Reference, ScheduleKeyDeletion.
+func (s *Service) ScheduleKeyDeletion(ctx context.Context, in *kmsapi.ScheduleKeyDeletionInput) (*kmsapi.ScheduleKeyDeletionOutput, error) {
+	window := int32(defaultWindow)
+	if in.PendingWindowInDays != nil {
+		window = *in.PendingWindowInDays
+	}
+	if window < minWindow || window > maxWindow {
+		return nil, kmsapi.ValidationException("PendingWindowInDays must be between %d and %d days.", minWindow, maxWindow)
+	}
+	var out *kmsapi.ScheduleKeyDeletionOutput
+	err := s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
+		if err := customerManaged(k); err != nil {
+			return err
+		}
+		if k.State == kmsapi.KeyStatePendingDeletion {
+			return pendingState(k)
+		}
+		k.State, k.WindowDays, k.DeletionDate = kmsapi.KeyStatePendingDeletion, window, s.timestamp().Add(days(window))
+		out = &kmsapi.ScheduleKeyDeletionOutput{
+			KeyId: new(k.arn()), DeletionDate: new(k.DeletionDate), KeyState: k.State, PendingWindowInDays: new(window),
+		}
+		protocol.Respond(ctx, kmsapi.ScheduleKeyDeletion, out)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// CancelKeyDeletion moves a key from PendingDeletion to Disabled.
+func (s *Service) CancelKeyDeletion(ctx context.Context, in *kmsapi.CancelKeyDeletionInput) (*kmsapi.CancelKeyDeletionOutput, error) {
+	var out *kmsapi.CancelKeyDeletionOutput
+	err := s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
+		if k.State != kmsapi.KeyStatePendingDeletion {
+			return kmsapi.KMSInvalidStateException("%s is not pending deletion.", k.arn())
+		}
+		k.State, k.DeletionDate, k.WindowDays = kmsapi.KeyStateDisabled, time.Time{}, 0
+		out = &kmsapi.CancelKeyDeletionOutput{KeyId: new(k.arn())}
+		protocol.Respond(ctx, kmsapi.CancelKeyDeletion, out)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// UpdateKeyDescription replaces a key's description.
+func (s *Service) UpdateKeyDescription(ctx context.Context, in *kmsapi.UpdateKeyDescriptionInput) (*schemaNothing, error) {
+	return nil, s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
+		if err := customerManaged(k); err != nil {
+			return err
+		}
+		if k.State == kmsapi.KeyStatePendingDeletion {
+			return pendingState(k)
+		}
+		k.Description = in.Description
+		respondKey(ctx, k)
+		return nil
+	})
+}
+
+// isNotFound reports whether a row is missing.
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

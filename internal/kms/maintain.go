@@ -1,0 +1,245 @@
+package kms
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/audit"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// tombstone remains of an erased key, so that its id is never given again.
+type tombstone struct {
+	ID, Account, Region string
+	Erased              time.Time
+}
+
+var tombstones = store.Hashed[tombstone]("kms.tombstone")
+
+// rewrapBatch bounds the keys that one transaction rewraps.
+const rewrapBatch = 200
+
+// Maintain erases the material of keys whose window has passed and rotates keys
+// that are due, once at the start and then every interval, until ctx ends.
+func (s *Service) Maintain(ctx context.Context, interval time.Duration, log *slog.Logger) {
+	for {
+		if err := s.maintainOnce(ctx); err != nil && ctx.Err() == nil {
+			log.Error("key maintenance failed; it is tried again", "error", err)
+		}
+		t := time.NewTimer(interval)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (s *Service) maintainOnce(ctx context.Context) error {
+	if err := s.rotateDue(ctx); err != nil {
+		return err
+	}
+	return s.eraseDue(ctx)
+}
+
+// eraseDue erases every key whose deletion date has passed: rows first, then a
+// new deletion epoch, the survivors rewrapped, the old epoch destroyed, the
+// files compacted. Interrupted anywhere, the next call carries on.
+func (s *Service) eraseDue(ctx context.Context) error {
+	s.erasing.Lock()
+	defer s.erasing.Unlock()
+	due, err := s.dueForDeletion(ctx)
+	if err != nil {
+		return err
+	}
+	if len(due) == 0 && !s.Epochs.InErasure() {
+		return nil
+	}
+	if err := s.Epochs.Begin(); err != nil {
+		return err
+	}
+	for _, k := range due {
+		if err := s.eraseRow(ctx, k); err != nil {
+			return fmt.Errorf("erase key %s: %w", k.ID, err)
+		}
+	}
+	if err := s.rewrapAll(ctx); err != nil {
+		return err
+	}
+	if err := s.Epochs.Finish(); err != nil {
+		return err
+	}
+	return s.Store.Compact(ctx)
+}
+
+func (s *Service) dueForDeletion(ctx context.Context) ([]keyRow, error) {
+	var due []keyRow
+	now := s.Now()
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		due = nil
+		for row, err := range keys.ByIndex(tx, "due", store.Key{"due"}, store.ScanOptions{}) {
+			if err != nil {
+				return err
+			}
+			if !row.Value.DeletionDate.After(now) {
+				due = append(due, row.Value)
+			}
+		}
+		return nil
+	})
+	return due, err
+}
+
+// eraseRow replaces the key's rows by a tombstone and records DeleteKey.
+func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
+	ctx, p := audit.WithPending(ctx)
+	p.AddEvent(audit.Event{
+		Source: kmsapi.Service.EventSource, Name: "DeleteKey", Region: k.Region, Account: k.Account, Time: s.Now(), ID: newID(false),
+		Details:   map[string]any{"keyId": k.arn()},
+		Resources: []audit.Resource{{AccountID: k.Account, Type: resourceType, ARN: k.arn()}},
+	})
+	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
+		now, err := keys.Get(tx, k.Region, k.ID)
+		if isNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if now.State != kmsapi.KeyStatePendingDeletion || now.DeletionDate.After(s.Now()) {
+			return nil // cancelled meanwhile
+		}
+		for row, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{}) {
+			if err != nil {
+				return err
+			}
+			if err := aliases.Delete(tx, row.Value.Region, row.Value.Account, row.Value.Name); err != nil {
+				return err
+			}
+		}
+		for row, err := range grants.Scan(tx, store.Key{k.Region, k.ID}, store.ScanOptions{}) {
+			if err != nil {
+				return err
+			}
+			if err := grants.Delete(tx, k.Region, k.ID, row.Value.ID); err != nil {
+				return err
+			}
+		}
+		tx.Bump(epoch(k.Region, k.ID))
+		if err := tombstones.Put(tx, tombstone{ID: k.ID, Account: k.Account, Region: k.Region, Erased: s.timestamp()}, k.Region, k.ID); err != nil {
+			return err
+		}
+		return keys.Delete(tx, k.Region, k.ID)
+	})
+}
+
+// rewrapAll puts every backing key under the newest epoch.
+func (s *Service) rewrapAll(ctx context.Context) error {
+	var after []byte
+	for {
+		var page store.Page[keyRow]
+		err := s.Store.View(ctx, func(tx *store.Tx) error {
+			var err error
+			page, err = keys.Page(tx, nil, store.ScanOptions{After: after, Limit: rewrapBatch})
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read keys: %w", err)
+		}
+		if err := s.rewrap(ctx, page.Values); err != nil {
+			return fmt.Errorf("rewrap keys: %w", err)
+		}
+		if after = page.Next; after == nil {
+			return nil
+		}
+	}
+}
+
+func (s *Service) rewrap(ctx context.Context, rows []keyRow) error {
+	return s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
+		for _, r := range rows {
+			k, err := keys.Get(tx, r.Region, r.ID)
+			if isNotFound(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			changed := false
+			for i := range k.Materials {
+				m := &k.Materials[i]
+				if s.Epochs.Current(m.Wrapped) {
+					continue
+				}
+				hbk, err := s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
+				if err != nil {
+					return err
+				}
+				m.Wrapped, changed = s.Epochs.Wrap(k.aad(m.ID), hbk), true
+				hbk.Erase()
+			}
+			if !changed {
+				continue
+			}
+			tx.Bump(epoch(k.Region, k.ID))
+			if err := keys.Put(tx, k, k.Region, k.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// rotateDue adds material to the keys whose rotation date has passed.
+func (s *Service) rotateDue(ctx context.Context) error {
+	var due []keyRow
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		due = nil
+		for row, err := range keys.ByIndex(tx, "rotating", store.Key{"rotating"}, store.ScanOptions{}) {
+			if err != nil {
+				return err
+			}
+			if k := row.Value; k.State == kmsapi.KeyStateEnabled && !k.Rotation.Next.After(s.Now()) {
+				due = append(due, k)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read rotating keys: %w", err)
+	}
+	for _, k := range due {
+		if err := s.rotate(ctx, k); err != nil {
+			return fmt.Errorf("rotate key %s: %w", k.ID, err)
+		}
+	}
+	return nil
+}
+
+func (s *Service) rotate(ctx context.Context, k keyRow) error {
+	ctx, p := audit.WithPending(ctx)
+	p.AddEvent(audit.Event{
+		Source: kmsapi.Service.EventSource, Name: "RotateKey", Region: k.Region, Account: k.Account, Time: s.Now(), ID: newID(false),
+		Details:   map[string]any{"keyId": k.arn()},
+		Resources: []audit.Resource{{AccountID: k.Account, Type: resourceType, ARN: k.arn()}},
+	})
+	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
+		now, err := keys.Get(tx, k.Region, k.ID)
+		if err != nil {
+			return err
+		}
+		if !now.Rotation.Enabled || now.State != kmsapi.KeyStateEnabled || now.Rotation.Next.After(s.Now()) {
+			return nil
+		}
+		if err := s.addMaterial(&now, kmsapi.RotationTypeAutomatic); err != nil {
+			return err
+		}
+		now.Rotation.Next = s.timestamp().Add(days(now.Rotation.PeriodDays))
+		tx.Bump(epoch(k.Region, k.ID))
+		return keys.Put(tx, now, k.Region, k.ID)
+	})
+}

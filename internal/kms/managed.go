@@ -1,0 +1,80 @@
+package kms
+
+import (
+	"context"
+	"strings"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// managedKeys are the AWS managed keys that services make when they are first
+// needed, with their descriptions.
+var managedKeys = map[string]string{
+	"s3":        "Default key that protects my S3 objects when no other key is defined",
+	"sagemaker": "Default key that protects my SageMaker data when no other key is defined",
+}
+
+// managedPolicy lets everyone in the account use the key through its service
+// alone, and look at it directly.
+//
+// Source: AWS KMS Developer Guide, "AWS managed keys".
+const managedPolicy = `{
+  "Version" : "2012-10-17",
+  "Id" : "auto-SERVICE-2",
+  "Statement" : [ {
+    "Sid" : "Allow access through SERVICE for all principals in the account that are authorized to use SERVICE",
+    "Effect" : "Allow",
+    "Principal" : { "AWS" : "*" },
+    "Action" : [ "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:CreateGrant", "kms:DescribeKey" ],
+    "Resource" : "*",
+    "Condition" : { "StringEquals" : { "kms:CallerAccount" : "ACCOUNT", "kms:ViaService" : "SERVICE.REGION.amazonaws.com" } }
+  }, {
+    "Sid" : "Allow direct access to key metadata to the account",
+    "Effect" : "Allow",
+    "Principal" : { "AWS" : "arn:aws:iam::ACCOUNT:root" },
+    "Action" : [ "kms:Describe*", "kms:Get*", "kms:List*", "kms:RevokeGrant" ],
+    "Resource" : "*"
+  } ]
+}`
+
+// isManagedAlias reports whether ref is the alias of an AWS managed key that the
+// service now calling may make.
+func (s *Service) isManagedAlias(ctx context.Context, ref *keyRef) bool {
+	c := identity.From(ctx).Caller
+	name, ok := strings.CutPrefix(ref.alias, awsAliases)
+	if !ok || managedKeys[name] == "" || ref.account != c.Account || len(c.Via) == 0 {
+		return false
+	}
+	return c.Via[len(c.Via)-1].Service == name
+}
+
+// createManagedKey makes the AWS managed key of ref's alias. Two callers at once
+// make one.
+func (s *Service) createManagedKey(ctx context.Context, ref *keyRef) error {
+	service := strings.TrimPrefix(ref.alias, awsAliases)
+	k := keyRow{
+		ID: newID(false), Account: ref.account, Region: ref.region, Description: managedKeys[service],
+		Spec: kmsapi.KeySpecSymmetricDefault, Usage: kmsapi.KeyUsageTypeEncryptDecrypt, Origin: kmsapi.OriginTypeAwsKms,
+		Manager: kmsapi.KeyManagerTypeAws, State: kmsapi.KeyStateEnabled, Created: s.timestamp(), Tags: map[string]string{},
+		Policy: strings.NewReplacer("SERVICE", service, "ACCOUNT", ref.account, "REGION", ref.region).Replace(managedPolicy),
+	}
+	k.Rotation = rotationRow{Enabled: true, PeriodDays: defaultPeriod, Next: k.Created.Add(days(defaultPeriod))}
+	if err := s.addMaterial(&k, ""); err != nil {
+		return err
+	}
+	// A commit of its own: it is the service's doing, not the request's.
+	return s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
+		exists, err := aliases.Exists(tx, ref.region, ref.account, ref.alias)
+		if err != nil || exists {
+			return err
+		}
+		tx.Bump(epoch(k.Region, k.ID))
+		if err := keys.Put(tx, k, k.Region, k.ID); err != nil {
+			return err
+		}
+		a := aliasRow{Name: ref.alias, Account: ref.account, Region: ref.region, Target: k.ID, Created: k.Created, Updated: k.Created}
+		return aliases.Put(tx, a, a.Region, a.Account, a.Name)
+	})
+}

@@ -1,0 +1,150 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// maxPolicy is the quota of a key policy, in bytes.
+const maxPolicy = 32 << 10
+
+// defaultPolicyName is the only name that key policies have.
+const defaultPolicyName = "default"
+
+// defaultPolicy delegates the key to the IAM policies of its account.
+//
+// Source: AWS KMS Developer Guide, "Default key policy".
+func defaultPolicy(account string) string {
+	return strings.ReplaceAll(`{
+  "Version" : "2012-10-17",
+  "Id" : "key-default-1",
+  "Statement" : [ {
+    "Sid" : "Enable IAM User Permissions",
+    "Effect" : "Allow",
+    "Principal" : {
+      "AWS" : "arn:aws:iam::ACCOUNT:root"
+    },
+    "Action" : "kms:*",
+    "Resource" : "*"
+  } ]
+}`, "ACCOUNT", account)
+}
+
+// readPolicy compiles a stored policy. One that cannot be read denies everything (I5).
+func readPolicy(k *keyRow) *authz.Policy {
+	p, err := authz.ParseStored(authz.KeyPolicy, []byte(k.Policy))
+	if err != nil {
+		return authz.Unreadable("key policy of " + k.ID)
+	}
+	p.Name = "key policy"
+	return p.Bind(k.PolicyPrincipals)
+}
+
+// setPolicy checks a policy and puts it into the row: it must parse, its
+// principals must exist, and, unless the check is bypassed, the caller must keep
+// the right to change it.
+//
+// Errors: MalformedPolicyDocumentException, LimitExceededException.
+func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass bool) error {
+	if len(text) > maxPolicy {
+		return kmsapi.LimitExceededException("The key policy has %d bytes, the limit is %d.", len(text), maxPolicy)
+	}
+	p, err := authz.Parse(authz.KeyPolicy, []byte(text))
+	if err != nil {
+		if m, ok := errors.AsType[*authz.MalformedError](err); ok {
+			return kmsapi.MalformedPolicyDocumentException("%s", m.Message)
+		}
+		return err
+	}
+	ids := map[string]string{}
+	for _, ref := range p.Principals() {
+		switch ref.Form {
+		case authz.FormUser, authz.FormRole, authz.FormSession:
+			id, ok := s.Principals.PrincipalExists(ctx, ref.Value)
+			if !ok {
+				return kmsapi.MalformedPolicyDocumentException("Policy contains a statement with one or more invalid principals.")
+			}
+			ids[ref.Value] = id
+		}
+	}
+	old := *k
+	k.Policy, k.PolicyPrincipals = text, ids
+	if bypass {
+		return nil
+	}
+	check, err := s.check(ctx, &keyState{keyRow: *k, policy: p.Bind(ids), aliased: true, grants: map[string][]authz.Grant{}},
+		keyRef{}, call{action: "kms:PutKeyPolicy"})
+	if err != nil {
+		return err
+	}
+	check.Grants = nil
+	if err := s.Authorizer.Authorize(ctx, kmsapi.Service, &check); err != nil {
+		*k = old
+		return kmsapi.MalformedPolicyDocumentException("The new key policy will not allow you to update the key policy in the future.").Because(err)
+	}
+	return nil
+}
+
+func checkPolicyName(name *string) error {
+	if name != nil && *name != defaultPolicyName {
+		return kmsapi.NotFoundException("No such policy exists")
+	}
+	return nil
+}
+
+// GetKeyPolicy returns the key policy as it was put.
+func (s *Service) GetKeyPolicy(ctx context.Context, in *kmsapi.GetKeyPolicyInput) (*kmsapi.GetKeyPolicyOutput, error) {
+	if err := checkPolicyName(in.PolicyName); err != nil {
+		return nil, err
+	}
+	k, _, err := s.resolve(ctx, in.KeyId, false)
+	if err != nil {
+		return nil, err
+	}
+	return &kmsapi.GetKeyPolicyOutput{Policy: new(k.Policy), PolicyName: new(defaultPolicyName)}, nil
+}
+
+func putPolicyCall(in *kmsapi.PutKeyPolicyInput) call {
+	return call{key: in.KeyId, set: func(c authz.Context) {
+		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
+	}}
+}
+
+// PutKeyPolicy replaces the key policy; the new one holds from the answer on.
+//
+// Errors: MalformedPolicyDocumentException, LimitExceededException,
+// NotFoundException.
+func (s *Service) PutKeyPolicy(ctx context.Context, in *kmsapi.PutKeyPolicyInput) (*schemaNothing, error) {
+	if err := checkPolicyName(in.PolicyName); err != nil {
+		return nil, err
+	}
+	k, _, err := s.resolve(ctx, in.KeyId, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := customerManaged(&k.keyRow); err != nil {
+		return nil, err
+	}
+	draft := k.keyRow
+	if err := s.setPolicy(ctx, &draft, in.Policy, in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck); err != nil {
+		return nil, err
+	}
+	return nil, s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
+		k.Policy, k.PolicyPrincipals = draft.Policy, draft.PolicyPrincipals
+		respondKey(ctx, k)
+		return nil
+	})
+}
+
+// ListKeyPolicies returns the one name that there is.
+func (s *Service) ListKeyPolicies(ctx context.Context, in *kmsapi.ListKeyPoliciesInput) (*kmsapi.ListKeyPoliciesOutput, error) {
+	if _, err := s.page(ctx, "ListKeyPolicies", in.Limit, in.Marker, 1000, 100); err != nil {
+		return nil, err
+	}
+	return &kmsapi.ListKeyPoliciesOutput{PolicyNames: []string{defaultPolicyName}, Truncated: new(false)}, nil
+}

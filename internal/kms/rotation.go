@@ -1,0 +1,166 @@
+package kms
+
+import (
+	"context"
+	"time"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// Rotation limits.
+//
+// Source: AWS KMS API Reference, EnableKeyRotation and RotateKeyOnDemand.
+const (
+	defaultPeriod = 365 // days
+	maxOnDemand   = 25
+)
+
+// rotatable refuses keys whose material cannot rotate.
+func rotatable(k *keyRow) error {
+	if k.Spec != kmsapi.KeySpecSymmetricDefault {
+		return kmsapi.UnsupportedOperationException("%s key spec is %s which is not valid for this operation.", k.arn(), k.Spec)
+	}
+	return nil
+}
+
+// GetKeyRotationStatus tells whether and when the key rotates.
+func (s *Service) GetKeyRotationStatus(ctx context.Context, in *kmsapi.GetKeyRotationStatusInput) (*kmsapi.GetKeyRotationStatusOutput, error) {
+	k, _, err := s.resolve(ctx, in.KeyId, false)
+	if err != nil {
+		return nil, err
+	}
+	out := &kmsapi.GetKeyRotationStatusOutput{KeyId: new(k.arn()), KeyRotationEnabled: new(k.Rotation.Enabled)}
+	if err := rotatable(&k.keyRow); err != nil {
+		return nil, err
+	}
+	if k.Rotation.Enabled {
+		out.RotationPeriodInDays, out.NextRotationDate = new(k.Rotation.PeriodDays), new(k.Rotation.Next)
+	}
+	return out, nil
+}
+
+func enableRotationCall(in *kmsapi.EnableKeyRotationInput) call {
+	c := call{key: in.KeyId}
+	if in.RotationPeriodInDays != nil {
+		c.set = func(a authz.Context) { daysCondition("kms:RotationPeriodInDays", *in.RotationPeriodInDays)(a) }
+	}
+	return c
+}
+
+// EnableKeyRotation makes the key rotate every RotationPeriodInDays, 365 by default.
+func (s *Service) EnableKeyRotation(ctx context.Context, in *kmsapi.EnableKeyRotationInput) (*schemaNothing, error) {
+	return nil, s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
+		if err := rotates(k); err != nil {
+			return err
+		}
+		period := int32(defaultPeriod)
+		if in.RotationPeriodInDays != nil {
+			period = *in.RotationPeriodInDays
+		} else if k.Rotation.Enabled {
+			period = k.Rotation.PeriodDays
+		}
+		k.Rotation.Enabled, k.Rotation.PeriodDays, k.Rotation.Next = true, period, s.timestamp().Add(days(period))
+		respondKey(ctx, k)
+		return nil
+	})
+}
+
+func rotates(k *keyRow) error {
+	if err := customerManaged(k); err != nil {
+		return err
+	}
+	if err := rotatable(k); err != nil {
+		return err
+	}
+	return usable(k)
+}
+
+// DisableKeyRotation stops the automatic rotation.
+func (s *Service) DisableKeyRotation(ctx context.Context, in *kmsapi.DisableKeyRotationInput) (*schemaNothing, error) {
+	return nil, s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
+		if err := rotates(k); err != nil {
+			return err
+		}
+		k.Rotation.Enabled, k.Rotation.PeriodDays, k.Rotation.Next = false, 0, time.Time{}
+		respondKey(ctx, k)
+		return nil
+	})
+}
+
+// RotateKeyOnDemand adds a version of the key material at once. Older versions
+// go on opening what they sealed.
+//
+// Errors: LimitExceededException after 25 rotations on demand.
+func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnDemandInput) (*kmsapi.RotateKeyOnDemandOutput, error) {
+	var out *kmsapi.RotateKeyOnDemandOutput
+	err := s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
+		if err := rotates(k); err != nil {
+			return err
+		}
+		if k.Rotation.OnDemand >= maxOnDemand {
+			return kmsapi.LimitExceededException("The key %s was rotated on demand %d times, the limit.", k.arn(), maxOnDemand)
+		}
+		k.Rotation.OnDemand++
+		if err := s.addMaterial(k, kmsapi.RotationTypeOnDemand); err != nil {
+			return err
+		}
+		out = &kmsapi.RotateKeyOnDemandOutput{KeyId: new(k.arn())}
+		protocol.Respond(ctx, kmsapi.RotateKeyOnDemand, out)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ListKeyRotations lists the completed rotations of a key, oldest first, and
+// with IncludeKeyMaterial the first material too.
+func (s *Service) ListKeyRotations(ctx context.Context, in *kmsapi.ListKeyRotationsInput) (*kmsapi.ListKeyRotationsOutput, error) {
+	k, _, err := s.resolve(ctx, in.KeyId, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := rotatable(&k.keyRow); err != nil {
+		return nil, err
+	}
+	p, err := s.page(ctx, "ListKeyRotations", in.Limit, in.Marker, 1000, 100)
+	if err != nil {
+		return nil, err
+	}
+	out := &kmsapi.ListKeyRotationsOutput{Rotations: []kmsapi.RotationsListEntry{}}
+	skipping := p.options.After != nil
+	var last []byte
+	for i := range k.Materials {
+		m := &k.Materials[i]
+		if skipping {
+			skipping = m.ID != string(p.options.After)
+			continue
+		}
+		if m.Rotation == "" && in.IncludeKeyMaterial != kmsapi.IncludeKeyMaterialAllKeyMaterial {
+			continue
+		}
+		if len(out.Rotations) == p.options.Limit {
+			last = []byte(*out.Rotations[len(out.Rotations)-1].KeyMaterialId)
+			break
+		}
+		e := kmsapi.RotationsListEntry{
+			KeyId: new(k.arn()), KeyMaterialId: new(m.ID), KeyMaterialState: kmsapi.KeyMaterialStateNonCurrent, RotationType: m.Rotation,
+		}
+		if m.Rotation != "" {
+			e.RotationDate = new(m.Created)
+		}
+		if i == len(k.Materials)-1 {
+			e.KeyMaterialState = kmsapi.KeyMaterialStateCurrent
+		}
+		out.Rotations = append(out.Rotations, e)
+	}
+	out.NextMarker, out.Truncated, err = p.next(last)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}

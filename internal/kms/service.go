@@ -1,0 +1,251 @@
+package kms
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/api/schema"
+	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/envelope"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/secret"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// principals is what KMS needs from IAM: whether an ARN names someone.
+type principals interface {
+	// PrincipalExists returns the unique id of the principal; accounts have none.
+	PrincipalExists(ctx context.Context, arn string) (uniqueID string, ok bool)
+}
+
+// authorizer evaluates a check without a record: for the lock-out check and for
+// the narrowing of child grants.
+type authorizer interface {
+	Authorize(ctx context.Context, svc *schema.Service, c *protocol.Check) error
+}
+
+// Config is what a Service is made of.
+type Config struct {
+	Store      *store.Store
+	Keyring    *envelope.Keyring
+	Epochs     *envelope.Epochs
+	Principals principals
+	Authorizer authorizer
+	Now        func() time.Time // nil: time.Now
+}
+
+// Service is the Key Management Service. Its methods may be called concurrently.
+type Service struct {
+	Config
+	cache keyCache
+	// erasing serialises erasures: two at once would destroy each other's epoch.
+	erasing sync.Mutex
+}
+
+// New returns the service.
+func New(c Config) *Service {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Service{Config: c, cache: keyCache{entries: map[string]*keyState{}}}
+}
+
+// Register adds every implemented operation.
+func (s *Service) Register(r *protocol.Registry) {
+	protocol.Handle(r, kmsapi.CreateKey, s.createKeyChecks, s.CreateKey)
+	protocol.Handle(r, kmsapi.DescribeKey, keyOf(s, true, func(in *kmsapi.DescribeKeyInput) call { return call{key: in.KeyId, tokens: in.GrantTokens} }), s.DescribeKey)
+	protocol.Handle(r, kmsapi.ListKeys, protocol.AnyResource, s.ListKeys)
+	protocol.Handle(r, kmsapi.EnableKey, keyOf(s, false, func(in *kmsapi.EnableKeyInput) call { return call{key: in.KeyId} }), s.EnableKey)
+	protocol.Handle(r, kmsapi.DisableKey, keyOf(s, false, func(in *kmsapi.DisableKeyInput) call { return call{key: in.KeyId} }), s.DisableKey)
+	protocol.Handle(r, kmsapi.ScheduleKeyDeletion, keyOf(s, false, scheduleCall), s.ScheduleKeyDeletion)
+	protocol.Handle(r, kmsapi.CancelKeyDeletion, keyOf(s, false, func(in *kmsapi.CancelKeyDeletionInput) call { return call{key: in.KeyId} }), s.CancelKeyDeletion)
+	protocol.Handle(r, kmsapi.UpdateKeyDescription, keyOf(s, false, func(in *kmsapi.UpdateKeyDescriptionInput) call { return call{key: in.KeyId} }), s.UpdateKeyDescription)
+
+	protocol.Handle(r, kmsapi.Encrypt, keyOf(s, true, encryptCall), s.Encrypt)
+	protocol.Handle(r, kmsapi.Decrypt, s.decryptChecks, s.Decrypt)
+	protocol.Handle(r, kmsapi.ReEncrypt, s.reEncryptChecks, s.ReEncrypt)
+	protocol.Handle(r, kmsapi.GenerateDataKey, keyOf(s, true, dataKeyCall), s.GenerateDataKey)
+	protocol.Handle(r, kmsapi.GenerateDataKeyWithoutPlaintext, keyOf(s, true, dataKeyWithoutCall), s.GenerateDataKeyWithoutPlaintext)
+	protocol.Handle(r, kmsapi.GenerateRandom, protocol.AnyResource, s.GenerateRandom)
+	protocol.Handle(r, kmsapi.GetPublicKey, keyOf(s, true, func(in *kmsapi.GetPublicKeyInput) call { return call{key: in.KeyId, tokens: in.GrantTokens} }), s.GetPublicKey)
+
+	protocol.Handle(r, kmsapi.GetKeyPolicy, keyOf(s, false, func(in *kmsapi.GetKeyPolicyInput) call { return call{key: in.KeyId} }), s.GetKeyPolicy)
+	protocol.Handle(r, kmsapi.PutKeyPolicy, keyOf(s, false, putPolicyCall), s.PutKeyPolicy)
+	protocol.Handle(r, kmsapi.ListKeyPolicies, keyOf(s, false, func(in *kmsapi.ListKeyPoliciesInput) call { return call{key: in.KeyId} }), s.ListKeyPolicies)
+
+	protocol.Handle(r, kmsapi.CreateAlias, s.createAliasChecks, s.CreateAlias)
+	protocol.Handle(r, kmsapi.UpdateAlias, s.updateAliasChecks, s.UpdateAlias)
+	protocol.Handle(r, kmsapi.DeleteAlias, s.deleteAliasChecks, s.DeleteAlias)
+	protocol.Handle(r, kmsapi.ListAliases, protocol.AnyResource, s.ListAliases)
+
+	protocol.Handle(r, kmsapi.CreateGrant, keyOf(s, false, createGrantCall), s.CreateGrant)
+	protocol.Handle(r, kmsapi.ListGrants, keyOf(s, false, func(in *kmsapi.ListGrantsInput) call { return call{key: in.KeyId, awsResource: true} }), s.ListGrants)
+	protocol.Handle(r, kmsapi.RevokeGrant, keyOf(s, false, func(in *kmsapi.RevokeGrantInput) call { return call{key: in.KeyId, awsResource: true} }), s.RevokeGrant)
+	protocol.Handle(r, kmsapi.RetireGrant, s.retireGrantChecks, s.RetireGrant)
+	protocol.Handle(r, kmsapi.ListRetirableGrants, protocol.AnyResource, s.ListRetirableGrants)
+
+	protocol.Handle(r, kmsapi.TagResource, keyOf(s, false, tagCall), s.TagResource)
+	protocol.Handle(r, kmsapi.UntagResource, keyOf(s, false, untagCall), s.UntagResource)
+	protocol.Handle(r, kmsapi.ListResourceTags, keyOf(s, false, func(in *kmsapi.ListResourceTagsInput) call { return call{key: in.KeyId} }), s.ListResourceTags)
+
+	protocol.Handle(r, kmsapi.GetKeyRotationStatus, keyOf(s, false, func(in *kmsapi.GetKeyRotationStatusInput) call { return call{key: in.KeyId} }), s.GetKeyRotationStatus)
+	protocol.Handle(r, kmsapi.EnableKeyRotation, keyOf(s, false, enableRotationCall), s.EnableKeyRotation)
+	protocol.Handle(r, kmsapi.DisableKeyRotation, keyOf(s, false, func(in *kmsapi.DisableKeyRotationInput) call { return call{key: in.KeyId} }), s.DisableKeyRotation)
+	protocol.Handle(r, kmsapi.RotateKeyOnDemand, keyOf(s, false, func(in *kmsapi.RotateKeyOnDemandInput) call { return call{key: in.KeyId} }), s.RotateKeyOnDemand)
+	protocol.Handle(r, kmsapi.ListKeyRotations, keyOf(s, false, func(in *kmsapi.ListKeyRotationsInput) call { return call{key: in.KeyId} }), s.ListKeyRotations)
+}
+
+// resourceType is CloudTrail's type of a key.
+const resourceType = "AWS::KMS::Key"
+
+// keyState is a key as the cache holds it: valid while its epoch stands.
+type keyState struct {
+	keyRow
+	epoch  uint64
+	policy *authz.Policy
+
+	mu        sync.Mutex
+	grants    map[string][]authz.Grant // by grantee name, loaded when asked for
+	materials map[string]secret.Key    // unwrapped backing keys, by material id
+	aliases   []string                 // for kms:ResourceAliases
+	aliased   bool
+}
+
+// keyCache holds the keys in use. It is bounded: an overfull cache starts anew.
+type keyCache struct {
+	mu      sync.RWMutex
+	entries map[string]*keyState
+}
+
+const maxCachedKeys = 20_000
+
+// state returns the key of (region, id), or store.ErrNotFound.
+func (s *Service) state(ctx context.Context, region, id string) (*keyState, error) {
+	name := epoch(region, id)
+	s.cache.mu.RLock()
+	k := s.cache.entries[name]
+	s.cache.mu.RUnlock()
+	// The epoch is read before the rows: what is bumped later makes the entry stale.
+	now := s.Store.Epoch(name)
+	if k != nil && k.epoch == now {
+		return k, nil
+	}
+	k = &keyState{epoch: now, grants: map[string][]authz.Grant{}, materials: map[string]secret.Key{}}
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		var err error
+		k.keyRow, err = keys.Get(tx, region, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.policy = readPolicy(&k.keyRow)
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	if len(s.cache.entries) >= maxCachedKeys {
+		clear(s.cache.entries)
+	}
+	s.cache.entries[name] = k
+	return k, nil
+}
+
+// resolve finds the key of a KeyId for the caller in ctx. A key of another
+// account that does not exist is returned with an empty row, so that the
+// evaluator refuses it like one that the caller may not see.
+//
+// Errors: NotFoundException.
+func (s *Service) resolve(ctx context.Context, text string, alias bool) (*keyState, keyRef, error) {
+	call := identity.From(ctx)
+	account := call.Caller.Account
+	if call.Caller.Type == identity.Service {
+		account = call.Caller.SourceAccount
+	}
+	ref, err := parseKeyRef(text, account, call.Region, alias)
+	if err != nil {
+		return nil, ref, err
+	}
+	foreign := ref.account != account
+	if ref.alias != "" {
+		if err := s.followAlias(ctx, &ref); err != nil {
+			if !errors.Is(err, store.ErrNotFound) {
+				return nil, ref, err
+			}
+			if foreign {
+				return &keyState{keyRow: keyRow{Account: ref.account, Region: ref.region, ID: ref.alias}}, ref, nil
+			}
+			return nil, ref, kmsapi.NotFoundException("Alias %s is not found.", aliasARN(ref.region, ref.account, ref.alias))
+		}
+	}
+	k, err := s.state(ctx, ref.region, ref.id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && k.Account != ref.account {
+		if foreign {
+			return &keyState{keyRow: keyRow{Account: ref.account, Region: ref.region, ID: ref.id}}, ref, nil
+		}
+		return nil, ref, kmsapi.NotFoundException("Key '%s' does not exist", keyARN(ref.region, ref.account, ref.id))
+	}
+	if err != nil {
+		return nil, ref, err
+	}
+	return k, ref, nil
+}
+
+// followAlias replaces the alias of ref by the key it points to.
+func (s *Service) followAlias(ctx context.Context, ref *keyRef) error {
+	get := func() error {
+		return s.Store.View(ctx, func(tx *store.Tx) error {
+			a, err := aliases.Get(tx, ref.region, ref.account, ref.alias)
+			ref.id = a.Target
+			return err
+		})
+	}
+	err := get()
+	if errors.Is(err, store.ErrNotFound) && s.isManagedAlias(ctx, ref) {
+		if err := s.createManagedKey(ctx, ref); err != nil {
+			return err
+		}
+		return get()
+	}
+	return err
+}
+
+// backingKey returns the unwrapped backing key of a material.
+func (s *Service) backingKey(k *keyState, m *materialRow) (secret.Key, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if hbk, ok := k.materials[m.ID]; ok {
+		return hbk, nil
+	}
+	hbk, err := s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
+	if err != nil {
+		return secret.Key{}, fmt.Errorf("kms: open backing key of %s: %w", k.ID, err)
+	}
+	k.materials[m.ID] = hbk
+	return hbk, nil
+}
+
+// newID returns a key id.
+func newID(mrk bool) string {
+	var b [16]byte
+	rand.Read(b[:])
+	if !mrk {
+		b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // a version 4 UUID
+	}
+	return keyIDText(b, mrk)
+}
+
+// newHexID returns 64 random hex digits: the form of grant and material ids.
+func newHexID() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// timestamp is an instant as rows hold it: UTC, whole microseconds.
+func (s *Service) timestamp() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }

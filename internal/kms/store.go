@@ -1,0 +1,162 @@
+package kms
+
+import (
+	"time"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// keyRow is one KMS key.
+type keyRow struct {
+	ID, Account, Region string
+	Description         string
+	Spec                kmsapi.KeySpec
+	Usage               kmsapi.KeyUsageType
+	Origin              kmsapi.OriginType
+	Manager             kmsapi.KeyManagerType
+	MultiRegion         bool
+	State               kmsapi.KeyState
+	Created             time.Time
+	DeletionDate        time.Time
+	WindowDays          int32
+	Policy              string
+	// PolicyPrincipals maps the ARNs in the policy to the unique ids that they
+	// had when the policy was saved.
+	PolicyPrincipals map[string]string
+	Tags             map[string]string
+	Materials        []materialRow // oldest first; the last one encrypts
+	Rotation         rotationRow
+	GrantCount       int
+}
+
+// materialRow is one version of a key's backing key.
+type materialRow struct {
+	ID      string // 64 hex digits
+	Created time.Time
+	Wrapped []byte // backing key under the deletion epoch
+	// Private is the PKCS #8 private key or the MAC key, sealed under the
+	// backing key; nil for symmetric encryption keys.
+	Private []byte
+	Public  []byte // SubjectPublicKeyInfo, asymmetric keys only
+	// Rotation says how the version came to be; "" for the first.
+	Rotation kmsapi.RotationType
+}
+
+// rotationRow is the rotation state of a key.
+type rotationRow struct {
+	Enabled    bool
+	PeriodDays int32
+	Next       time.Time
+	OnDemand   int // rotations on demand so far
+}
+
+// aliasRow is one alias.
+type aliasRow struct {
+	Name, Account, Region string
+	Target                string // key id
+	Created, Updated      time.Time
+}
+
+// grantRow is one grant.
+type grantRow struct {
+	ID, KeyID, Region, Account string
+	Name                       string
+	Grantee, Retiring          string // ARNs, or service principals on the internal path
+	GranteeService             string
+	RetiringService            string
+	// GranteeID and RetiringID are the unique ids of the principals when the
+	// grant was made: a re-created role of the same name holds nothing.
+	GranteeID, RetiringID string
+	Operations            []kmsapi.GrantOperation
+	Subset, Equals        map[string]string
+	SourceARN             string
+	Issuer                string // account of the caller that made it
+	Created               time.Time
+}
+
+var (
+	keys = store.Hashed("kms.key",
+		store.WithIndex("account", func(k keyRow) []store.Key { return []store.Key{{k.Region, k.Account, k.ID}} }),
+		store.WithIndex("due", func(k keyRow) []store.Key {
+			if k.State != kmsapi.KeyStatePendingDeletion {
+				return nil
+			}
+			return []store.Key{{"due", k.Region, k.ID}}
+		}),
+		store.WithIndex("rotating", func(k keyRow) []store.Key {
+			if !k.Rotation.Enabled {
+				return nil
+			}
+			return []store.Key{{"rotating", k.Region, k.ID}}
+		}))
+	aliases = store.Hashed("kms.alias",
+		store.WithIndex("key", func(a aliasRow) []store.Key { return []store.Key{{a.Region, a.Target, a.Name}} }))
+	grants = store.Hashed("kms.grant",
+		store.WithIndex("grantee", func(g grantRow) []store.Key { return []store.Key{{g.Region, g.KeyID, g.granteeName(), g.ID}} }),
+		store.WithIndex("retiring", func(g grantRow) []store.Key {
+			if g.retiringName() == "" {
+				return nil
+			}
+			return []store.Key{{g.Region, g.retiringName(), g.ID}}
+		}),
+		store.WithIndex("id", func(g grantRow) []store.Key { return []store.Key{{g.Region, g.ID}} }),
+		store.WithIndex("name", func(g grantRow) []store.Key {
+			if g.Name == "" {
+				return nil
+			}
+			return []store.Key{{g.Region, g.KeyID, g.Name, g.ID}}
+		}))
+)
+
+// granteeName is the principal that the grant names, of either form.
+func (g *grantRow) granteeName() string {
+	if g.GranteeService != "" {
+		return g.GranteeService
+	}
+	return g.Grantee
+}
+
+func (g *grantRow) retiringName() string {
+	if g.RetiringService != "" {
+		return g.RetiringService
+	}
+	return g.Retiring
+}
+
+// epoch names the counter that every change of a key, its policy, tags, aliases
+// or grants bumps.
+func epoch(region, id string) string { return "kms/" + region + "/" + id }
+
+func keyARN(region, account, id string) string {
+	return "arn:aws:kms:" + region + ":" + account + ":key/" + id
+}
+
+func aliasARN(region, account, name string) string {
+	return "arn:aws:kms:" + region + ":" + account + ":" + name
+}
+
+func (k *keyRow) arn() string { return keyARN(k.Region, k.Account, k.ID) }
+
+// material returns the version with the id, or nil.
+func (k *keyRow) material(id string) *materialRow {
+	for i := range k.Materials {
+		if k.Materials[i].ID == id {
+			return &k.Materials[i]
+		}
+	}
+	return nil
+}
+
+// current returns the version that encrypts; nil when the key has none.
+func (k *keyRow) current() *materialRow {
+	if len(k.Materials) == 0 {
+		return nil
+	}
+	return &k.Materials[len(k.Materials)-1]
+}
+
+// aad binds a wrapped backing key to its place.
+func (k *keyRow) aad(material string) []byte {
+	return []byte("sagekeep kms backing key v1|" + k.Account + "|" + k.Region + "|" + k.ID + "|" + material)
+}
