@@ -44,6 +44,9 @@ func encodeRESTOutput(op *schema.Operation, w http.ResponseWriter, requestID str
 		status = http.StatusPartialContent
 	}
 	if p := op.Output.Payload; p > 0 && op.Output.Members[p-1].Shape.Streaming {
+		if h.Get("Content-Type") == "" {
+			h["Content-Type"] = []string{defaultContentType(xml)}
+		}
 		return writeStream(w, status, readerOrBytes(v.Field(p-1)))
 	}
 	body, contentType := encodeRESTBody(op, op.Output, v, true)
@@ -57,6 +60,15 @@ func encodeRESTOutput(op *schema.Operation, w http.ResponseWriter, requestID str
 		return nil
 	}
 	return writeBody(w, status, body)
+}
+
+// defaultContentType is that of a payload whose type nobody told; without one
+// net/http would guess from the content.
+func defaultContentType(s3 bool) string {
+	if s3 {
+		return "binary/octet-stream"
+	}
+	return "application/octet-stream"
 }
 
 // encodeRESTBody returns the body of a message that does not stream, and its
@@ -166,9 +178,6 @@ var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 // writeStream sends headers and then all of src, which it closes when it can.
 func writeStream(w http.ResponseWriter, status int, src io.Reader) (err error) {
 	h := w.Header()
-	if h.Get("Content-Type") == "" {
-		h["Content-Type"] = []string{"application/octet-stream"}
-	}
 	if src == nil {
 		if h.Get("Content-Length") == "" && status != http.StatusNoContent && status != http.StatusNotModified {
 			h["Content-Length"] = []string{"0"}

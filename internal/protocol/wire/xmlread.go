@@ -325,7 +325,7 @@ func (d *restDecoder) xmlBody(body []byte, v reflect.Value) error {
 		return malformedXML(errXML)
 	}
 	switch {
-	case d.check == nil && barePayload(d.op) && len(d.shape.Members) == 1:
+	case d.shape.Text:
 		var s string
 		if s, err = x.text(); err == nil && s != "" {
 			err = setText(d.shape.Members[0].Shape, v.Field(0), s)

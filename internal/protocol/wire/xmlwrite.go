@@ -74,7 +74,7 @@ func appendXMLDocument(dst []byte, op *schema.Operation, root, namespace string,
 	}
 	w := xmlWriter{fraction: fractionAlways}
 	dst = append(dst, xmlProlog...)
-	if barePayload(op) && len(m.Shape.Members) == 1 {
+	if m.Shape.Text {
 		m = &m.Shape.Members[0]
 		var ok bool
 		if v, ok = held(m.Shape, v.Field(0)); !ok {

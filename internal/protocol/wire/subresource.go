@@ -1,7 +1,5 @@
 package wire
 
-import "github.com/sagekeep/sagekeep/api/schema"
-
 // s3Subresources reports whether a query parameter selects another operation
 // than the plain one on a bucket or object, whether or not we implement it.
 //
@@ -17,13 +15,4 @@ func s3Subresources(name string) bool {
 		return true
 	}
 	return false
-}
-
-// barePayload reports whether the single body member of an output is the
-// root element itself: GetBucketLocation answers
-// <LocationConstraint>eu-west-1</LocationConstraint> without a wrapper.
-//
-// Source: S3 API Reference, GetBucketLocation, response syntax.
-func barePayload(op *schema.Operation) bool {
-	return op.Service.Protocol == schema.RESTXML && op.Name == "GetBucketLocation"
 }
