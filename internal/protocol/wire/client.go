@@ -275,7 +275,9 @@ func (d *restDecoder) answerHeaders(resp *http.Response, v reflect.Value) error 
 				return err
 			}
 		case schema.InHeaders:
-			d.prefixed(i, resp.Header, v.Field(i))
+			if err := d.prefixed(i, resp.Header, v.Field(i)); err != nil {
+				return err
+			}
 		case schema.InStatus:
 			target(v.Field(i)).SetInt(int64(resp.StatusCode))
 		}

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sagekeep/sagekeep/api/schema"
 )
@@ -38,7 +39,7 @@ func decodeREST(op *schema.Operation, r *Request, v reflect.Value) error {
 		case schema.InHeader:
 			err = d.header(i, requestHeader(r.HTTP, m.Wire()), v.Field(i))
 		case schema.InHeaders:
-			d.prefixed(i, r.HTTP.Header, v.Field(i))
+			err = d.prefixed(i, r.HTTP.Header, v.Field(i))
 		}
 		if err != nil {
 			return err
@@ -90,7 +91,11 @@ func (d *restDecoder) badText(m *schema.Member, value string, err error) error {
 	if bad.kind == schema.Integer || bad.kind == schema.Long {
 		text = "Provided " + name + " not an integer or within integer range"
 	}
-	return schema.NewError("InvalidArgument", 400, "%s", text).With("ArgumentName", name).With("ArgumentValue", limited(value))
+	e := schema.NewError("InvalidArgument", 400, "%s", text).With("ArgumentName", name)
+	if m.Sensitive || m.Shape.Sensitive {
+		return e
+	}
+	return e.With("ArgumentValue", limited(value))
 }
 
 func (d *restDecoder) label(i int, labels map[string]string, fv reflect.Value) error {
@@ -98,6 +103,9 @@ func (d *restDecoder) label(i int, labels map[string]string, fv reflect.Value) e
 	s, ok := labels[m.Wire()]
 	if !ok {
 		return nil
+	}
+	if d.xml && !utf8.ValidString(s) {
+		return schema.NewError("InvalidURI", 400, "Couldn't parse the specified URI.")
 	}
 	if err := setText(m.Shape, fv, s); err != nil {
 		return d.badText(m, s, err)
@@ -190,8 +198,9 @@ func (d *restDecoder) texts(i int, values []string, fv reflect.Value) error {
 
 // prefixed takes the headers that begin with the member's prefix into a map;
 // names are lower case, as S3 keeps them.
-func (d *restDecoder) prefixed(i int, h http.Header, fv reflect.Value) {
-	prefix := strings.ToLower(d.shape.Members[i].Wire())
+func (d *restDecoder) prefixed(i int, h http.Header, fv reflect.Value) error {
+	m := &d.shape.Members[i]
+	prefix := strings.ToLower(m.Wire())
 	for name, values := range h {
 		name = strings.ToLower(name)
 		rest, ok := strings.CutPrefix(name, prefix)
@@ -202,9 +211,13 @@ func (d *restDecoder) prefixed(i int, h http.Header, fv reflect.Value) {
 			fv.Set(reflect.MakeMap(fv.Type()))
 			d.set.set(i)
 		}
-		fv.SetMapIndex(reflect.ValueOf(rest).Convert(fv.Type().Key()),
-			reflect.ValueOf(strings.Join(values, ",")).Convert(fv.Type().Elem()))
+		elem := reflect.New(fv.Type().Elem()).Elem()
+		if err := setText(m.Shape.Elem.Shape, elem, strings.Join(values, ",")); err != nil {
+			return d.badText(m, rest, err)
+		}
+		fv.SetMapIndex(reflect.ValueOf(rest).Convert(fv.Type().Key()), elem)
 	}
+	return nil
 }
 
 // requestHeader returns a header of a request as received. Package net/http

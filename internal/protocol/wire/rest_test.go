@@ -111,6 +111,8 @@ func TestRESTErrors(t *testing.T) {
 		{name: "no header", labels: good, json: "ValidationException: Value null at 'token'", xml: "InvalidRequest: Missing required header for this request: x-amz-token"},
 		{name: "no label", token: "t", labels: map[string]string{"Id": "i"}, json: "ValidationException: Value null at 'rest'", xml: "InvalidArgument: Rest"},
 		{name: "empty label", token: "t", labels: map[string]string{"Id": "", "Rest": "r"}, json: "ValidationException: Value '' at 'id' failed to satisfy constraint: Member must have length greater than or equal to 1"},
+		{name: "label in another charset", token: "t", labels: map[string]string{"Id": "i", "Rest": "\xff"}, json: "SerializationException: ", xml: "InvalidURI: "},
+		{name: "header in another charset", token: "\xe9", labels: good, json: "SerializationException: ", xml: "InvalidArgument: x-amz-token"},
 		{name: "bad number", token: "t", labels: good, query: "max-items=ten", json: "SerializationException: STRING_VALUE can not be converted to an Integer",
 			xml: "InvalidArgument: Provided max-items not an integer or within integer range"},
 		{name: "number too large", token: "t", labels: good, query: "max-items=21", json: "ValidationException: Value '21' at 'max-items'"},

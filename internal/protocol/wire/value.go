@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sagekeep/sagekeep/api/schema"
 )
@@ -258,11 +259,14 @@ type textError struct{ kind schema.Kind }
 
 func (e *textError) Error() string { return "not " + article(e.kind) }
 
-// setText stores the text form of a scalar into fv.
+// setText stores the text form of a scalar into fv. Texts are UTF-8.
 func setText(shape *schema.Shape, fv reflect.Value, s string) error {
 	bad := &textError{shape.Kind}
 	switch shape.Kind {
 	case schema.String:
+		if !utf8.ValidString(s) {
+			return bad
+		}
 		target(fv).SetString(s)
 	case schema.Boolean:
 		switch s = strings.TrimSpace(s); {
