@@ -1,0 +1,187 @@
+package authz
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// slowResource is the meaning of a resource pattern as a regular expression.
+func slowResource(pattern string) *regexp.Regexp {
+	var b strings.Builder
+	b.WriteString("(?s)^")
+	seg := 0
+	runes := []rune(pattern)
+	for i, r := range runes {
+		switch {
+		case r == '*' && seg < 5 && i+1 < len(runes) && runes[i+1] != ':':
+			b.WriteString("[^:]*")
+		case r == '*':
+			b.WriteString(".*")
+		case r == '?' && seg < 5:
+			b.WriteString("[^:]")
+		case r == '?':
+			b.WriteString(".")
+		default:
+			if r == ':' {
+				seg++
+			}
+			b.WriteString(regexp.QuoteMeta(string(r)))
+		}
+	}
+	return regexp.MustCompile(b.String() + "$")
+}
+
+// IAM User Guide, "Resource", on wildcards.
+func TestResourcePatterns(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		pattern, resource string
+		want              bool
+	}{
+		{"*", "anything", true},
+		{"arn:aws:s3:::b/*", "arn:aws:s3:::b/k", true},
+		{"arn:aws:s3:::b/*", "arn:aws:s3:::b/", true},
+		{"arn:aws:s3:::b/*", "arn:aws:s3:::b", false},
+		{"arn:aws:s3:::b/*", "arn:aws:s3:::B/k", false},
+		{"arn:aws:s3:::b/?", "arn:aws:s3:::b/é", true},
+		{"arn:aws:s3:::b/??", "arn:aws:s3:::b/€", false},
+		{"arn:aws:s3:::b/*??", "arn:aws:s3:::b/€", false},
+		{"arn:aws:s3:::b/a.c", "arn:aws:s3:::b/abc", false},
+		{"arn:aws:s3:::b/[a]", "arn:aws:s3:::b/a", false},
+		{"arn:aws:s3:::b/a*c*e", "arn:aws:s3:::b/abcde", true},
+		{"arn:aws:kms:*:111122223333:key/*", keyARN, true},
+		{"arn:aws:kms:us-*-2:111122223333:key/*", keyARN, true},
+		{"arn:aws:kms:us-w*2:111122223333:key/*", "arn:aws:kms:us-w:x2:111122223333:key/k", false},
+		{"arn:aws:kms:us*:key/*", keyARN, true}, // last of its segment: passes colons
+		{"arn:aws:kms:us-west-?:111122223333:key/*", keyARN, true},
+		{"arn:aws:kms:us-west-2?111122223333:key/*", keyARN, false},
+		{"arn:aws:s3:*", objARN, true},
+		{"arn:aws:s3", objARN, true},
+		{"arn:aws:s3", "arn:aws:s3-x:::b", false},
+		{"arn:aws:kms:us-west-2", keyARN, true},
+		{"arn:aws:kms:us-east-1", keyARN, false},
+	}
+	for _, tt := range tests {
+		p := compile(t, IdentityPolicy, one(`"Effect":"Allow","Action":"*","Resource":"`+tt.pattern+`"`))
+		req := &Request{Resource: tt.resource, Context: NewContext()}
+		if got := p.statements[0].matchResource(req); got != tt.want {
+			t.Errorf("%q matches %q: %v, want %v", tt.pattern, tt.resource, got, tt.want)
+		}
+	}
+	// Completion is for policies without principals only.
+	p := compile(t, ResourcePolicy, one(`"Effect":"Allow","Principal":"*","Action":"*","Resource":"arn:aws:s3"`))
+	if p.statements[0].matchResource(&Request{Resource: objARN}) {
+		t.Error("a short ARN was completed in a resource policy")
+	}
+}
+
+func TestGlobIsLinear(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	value := strings.Repeat("a", 20_000)
+	for _, pattern := range []string{
+		strings.Repeat("*a", 10_000) + "b",
+		strings.Repeat("a*", 5_000) + "b",
+		strings.Repeat("*", 20_000) + "b",
+		strings.Repeat("?*", 20_001),
+		strings.Repeat("*"+strings.Repeat("a", 50), 100) + "b",
+	} {
+		g, err := compileText(pattern, true, wildPlain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.glob.match(value) {
+			t.Errorf("%.20s… matches", pattern)
+		}
+		r, err := compileText("arn:"+strings.Repeat("*a", 500)+":"+strings.Repeat("a*", 500)+"b:*:*", true, wildResource)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.glob.match("arn:" + value + ":" + value)
+	}
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("hostile patterns took %v", d)
+	}
+}
+
+func FuzzGlob(f *testing.F) {
+	f.Add("arn:aws:kms:us-*2:*:key/*", keyARN)
+	f.Add("*a*b?c", "xaybzc")
+	f.Add("a*b*:c*d:*", "a:b:cd:")
+	f.Add("*?x", "€x")
+	f.Fuzz(func(t *testing.T, pattern, value string) {
+		if len(pattern) > 64 || len(value) > 256 || strings.ToValidUTF8(pattern, "") != pattern || strings.ToValidUTF8(value, "") != value {
+			return
+		}
+		r, err := compileText(pattern, false, wildResource)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := r.glob.match(value), slowResource(pattern).MatchString(value); got != want {
+			t.Fatalf("%q matches %q: %v, want %v", pattern, value, got, want)
+		}
+		// Folding: an upper-case value matches a folded pattern as its lower case does.
+		l, err := compileText(lowerASCII(pattern), false, wildPlain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := l.glob.matchFold(value), l.glob.match(lowerASCII(value)); got != want {
+			t.Fatalf("folded %q matches %q: %v, want %v", pattern, value, got, want)
+		}
+	})
+}
+
+// Text of a variable is text: neither its wildcards nor its colons mean
+// anything. IAM User Guide, "Policy variables".
+func TestVariables(t *testing.T) {
+	t.Parallel()
+	ctx := NewContext()
+	ctx.Set("aws:username", "a*")
+	ctx.Set("aws:PrincipalTag/Team Name", "x:y")
+	ctx.Set("a:raw", "\xff")
+	ctx.SetMulti("aws:TagKeys", "k")
+	tests := []struct {
+		text, value string
+		want        bool
+	}{
+		{"${aws:username}", "a*", true},
+		{"${aws:username}", "ab", false},
+		{"${AWS:UserName}/*", "a*/x", true},
+		{"${aws:PrincipalTag/team name}", "x:y", true},
+		{"${a:raw}", "anything", false},
+		{"${a:none}", "", false},
+		{"${a:none, 'd'}", "d", true},
+		{"${a:none,'d*'}", "dx", false},
+		{"${a:none, 'a}b'}", "a}b", true},
+		{"${aws:username, 'd'}", "a*", true},
+		{"${aws:TagKeys}", "k", false},
+		{"${aws:TagKeys, 'k'}", "k", false},
+		{"${*}", "*", true},
+		{"${*}", "x", false},
+		{"${?}${$}", "?$", true},
+		{"$x{", "$x{", true},
+	}
+	for _, tt := range tests {
+		c, err := compileText(tt.text, true, wildPlain)
+		if err != nil {
+			t.Fatalf("%q: %v", tt.text, err)
+		}
+		if got, _ := c.matchGlob(tt.value, ctx); got != tt.want {
+			t.Errorf("%q matches %q: %v, want %v", tt.text, tt.value, got, tt.want)
+		}
+	}
+	old, err := compileText("${aws:username}", false, wildPlain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := old.matchGlob("${aws:username}", ctx); !got {
+		t.Error("in version 2008-10-17 a variable is not literal")
+	}
+	for _, bad := range []string{"${", "${}", "${ }", "${a", "${a,b}", "${a, 'b}", "${a, 'b' c}", "${a${b}}", "${a{b}"} {
+		if _, err := compileText(bad, true, wildPlain); err == nil {
+			t.Errorf("%q compiles", bad)
+		}
+	}
+}
