@@ -120,11 +120,10 @@ func (h hit) decision(e Effect, layer, reason string) Decision {
 }
 
 func (h hit) deny(layer string) Decision {
-	reason := "explicit deny"
 	if h.statement == nil {
-		reason = reasonMalformed
+		return h.decision(ExplicitlyDenied, layer, reasonMalformed)
 	}
-	return h.decision(ExplicitlyDenied, layer, reason)
+	return h.decision(ExplicitlyDenied, layer, "explicit deny by "+h.statement.title())
 }
 
 // scan finds the first deny, or else the first allow, in a layer whose

@@ -445,6 +445,7 @@ func TestReasons(t *testing.T) {
 		{"absent key", scene{p: pAnn, identity: allowAll + `,"Condition":{"Bool":{"aws:SecureTransport":"true"}}`}, "condition Bool on aws:SecureTransport of statement 0 is not met: the request has no such key"},
 		{"other value", scene{p: pAnn, identity: allowAll + `,"Condition":{"Bool":{"aws:SecureTransport":"true"}}`, context: map[string]string{"aws:SecureTransport": "false"}}, "condition Bool on aws:SecureTransport of statement 0 is not met"},
 		{"no Resource", scene{p: pAnn, key: true, resource: `"Effect":"Allow","Action":"kms:*","Principal":"*"`}, "statement 0 has no Resource and so no effect"},
+		{"explicit deny", scene{p: pAnn, identity: `"Sid":"No",` + denyAll}, `explicit deny by statement "No"`},
 		{"grant", scene{p: pAnn, key: true, grants: []Grant{{ID: "g1", Grantee: userAnn, Operations: []string{"Encrypt"}}}}, `grant "g1" does not list the operation`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -82,12 +82,7 @@ func (s *statement) nearness(req *Request, principals bool) (int, string) {
 	if !s.matchAction(req.Action) {
 		return 0, ""
 	}
-	name, isIndex := s.label()
-	if isIndex {
-		name = "statement " + name
-	} else {
-		name = fmt.Sprintf("statement %q", name)
-	}
+	name := s.title()
 	switch {
 	case principals && s.names(&req.Principal, false) == notNamed:
 		return 1, name + " allows the action to other principals"

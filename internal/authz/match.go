@@ -41,6 +41,15 @@ func (s *statement) label() (name string, isIndex bool) {
 	return strconv.Itoa(s.index), true
 }
 
+// title is label as it stands in a sentence.
+func (s *statement) title() string {
+	name, isIndex := s.label()
+	if isIndex {
+		return "statement " + name
+	}
+	return "statement " + strconv.Quote(name)
+}
+
 // truth is the outcome of a condition. unknown means that it could not be
 // evaluated; an Allow takes it for no, a Deny for yes.
 type truth uint8
