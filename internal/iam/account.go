@@ -1,0 +1,167 @@
+package iam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+
+	iamapi "github.com/sagekeep/sagekeep/api/iam"
+	"github.com/sagekeep/sagekeep/api/schema"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// Errors of CreateAccount.
+var (
+	ErrInvalidAccount  = errors.New("iam: an account id has 12 digits")
+	ErrReservedAccount = errors.New("iam: the account id is reserved for a service")
+	ErrAccountExists   = errors.New("iam: the account exists")
+)
+
+// RootCredentials are the long-term credentials of an account's root user. They
+// print without the secret.
+type RootCredentials struct {
+	Account, AccessKeyID, SecretAccessKey string
+}
+
+// Format writes account and access key id alone, whatever the verb.
+func (c RootCredentials) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "iam.RootCredentials("+c.Account+" "+c.AccessKeyID+" [redacted])")
+}
+
+// LogValue implements slog.LogValuer without the secret.
+func (c RootCredentials) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("account", c.Account), slog.String("access_key_id", c.AccessKeyID))
+}
+
+// reservedAccount reports whether a service acts under the id: those of the
+// geospatial service, its buckets and the labeling portal.
+func reservedAccount(id string) bool {
+	switch id {
+	case "378778860802", "394669845002", "027400017018":
+		return true
+	}
+	return false
+}
+
+// CreateAccount adds an account and returns credentials of its root user, which
+// are shown this once.
+//
+// Errors: ErrInvalidAccount, ErrReservedAccount, ErrAccountExists.
+func (s *Service) CreateAccount(ctx context.Context, id string) (*RootCredentials, error) {
+	if !validAccount(id) {
+		return nil, fmt.Errorf("create account %q: %w", id, ErrInvalidAccount)
+	}
+	if reservedAccount(id) {
+		return nil, fmt.Errorf("create account %s: %w", id, ErrReservedAccount)
+	}
+	keyID, err := newAccessKeyID(longTermPrefix, id)
+	if err != nil {
+		return nil, err
+	}
+	key := accessKeyRow{ID: keyID, Secret: newSecret(), Account: id, Active: true, Created: s.stamp()}
+	err = s.update(ctx, id, func(tx *store.Tx) error {
+		if have, err := s.accounts.Exists(tx, id); err != nil || have {
+			return errors.Join(err, whenTrue(have, ErrAccountExists))
+		}
+		if err := s.accounts.Put(tx, accountRow{ID: id, Created: key.Created}, id); err != nil {
+			return err
+		}
+		return s.keys.Put(tx, key, key.ID)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create account %s: %w", id, err)
+	}
+	return &RootCredentials{Account: id, AccessKeyID: key.ID, SecretAccessKey: key.Secret}, nil
+}
+
+func whenTrue(cond bool, err error) error {
+	if cond {
+		return err
+	}
+	return nil
+}
+
+// Accounts returns the ids of all accounts, sorted.
+func (s *Service) Accounts(ctx context.Context) ([]string, error) {
+	var ids []string
+	err := s.view(ctx, func(tx *store.Tx) error {
+		ids = nil
+		for row, err := range s.accounts.Scan(tx, nil, store.ScanOptions{}) {
+			if err != nil {
+				return fmt.Errorf("list accounts: %w", err)
+			}
+			ids = append(ids, row.Value.ID)
+		}
+		return nil
+	})
+	slices.Sort(ids)
+	return ids, err
+}
+
+// AccountExists reports whether the account was created here.
+func (s *Service) AccountExists(ctx context.Context, id string) (bool, error) {
+	var have bool
+	err := s.view(ctx, func(tx *store.Tx) (err error) {
+		have, err = s.accounts.Exists(tx, id)
+		return err
+	})
+	return have, err
+}
+
+// rootARN is the ARN of an account, and of its root user.
+func rootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
+
+// ListAccountAliases returns no alias: accounts have none here.
+//
+// Errors: ValidationError for a bad marker.
+func (s *Service) ListAccountAliases(ctx context.Context, in *iamapi.ListAccountAliasesInput) (*iamapi.ListAccountAliasesOutput, error) {
+	l := listing{name: "ListAccountAliases", marker: in.Marker, maxItems: in.MaxItems}
+	aliases, truncated, marker, err := page(ctx, s, l, []string{}, func(a string) string { return a })
+	if err != nil {
+		return nil, err
+	}
+	return &iamapi.ListAccountAliasesOutput{AccountAliases: aliases, IsTruncated: truncated, Marker: marker}, nil
+}
+
+// GetAccountSummary returns counts and quotas of the caller's account.
+func (s *Service) GetAccountSummary(ctx context.Context, _ *schema.Nothing) (*iamapi.GetAccountSummaryOutput, error) {
+	account := accountOf(ctx)
+	sum := map[string]int32{
+		"UsersQuota": 5000, "GroupsQuota": 300, "RolesQuota": 1000, "PoliciesQuota": 1500, "InstanceProfilesQuota": 1000,
+		"UserPolicySizeQuota": userPolicySize, "GroupPolicySizeQuota": 5120, "RolePolicySizeQuota": rolePolicySize,
+		"PolicySizeQuota": managedPolicySize, "AssumeRolePolicySizeQuota": trustPolicySize,
+		"AccessKeysPerUserQuota": keysPerUser, "VersionsPerPolicyQuota": policyVersions,
+		"AttachedPoliciesPerUserQuota": policiesPerPrincipal, "AttachedPoliciesPerRoleQuota": policiesPerPrincipal,
+		"AttachedPoliciesPerGroupQuota": policiesPerPrincipal, "PolicyVersionsInUseQuota": 10000,
+		"GroupsPerUserQuota": 10, "SigningCertificatesPerUserQuota": 2, "ServerCertificatesQuota": 20,
+		"Groups": 0, "InstanceProfiles": 0, "Providers": 0, "ServerCertificates": 0, "MFADevices": 0, "MFADevicesInUse": 0,
+		"AccountMFAEnabled": 0, "AccountPasswordPresent": 0, "AccountSigningCertificatesPresent": 0, "GlobalEndpointTokenVersion": 2,
+	}
+	err := s.view(ctx, func(tx *store.Tx) error {
+		for name, k := range map[string]*kind{"Users": s.users, "Roles": s.roles} {
+			all, err := k.list(tx, account, "")
+			if err != nil {
+				return err
+			}
+			sum[name] = int32(len(all))
+		}
+		var policies, versions int32
+		for row, err := range s.policies.Scan(tx, store.Key{account}, store.ScanOptions{}) {
+			if err != nil {
+				return fmt.Errorf("count policies: %w", err)
+			}
+			policies++
+			versions += int32(len(row.Value.Versions))
+		}
+		keys, err := s.keysOf(tx, account, "")
+		sum["Policies"], sum["PolicyVersionsInUse"], sum["AccountAccessKeysPresent"] = policies, versions, int32(min(len(keys), 1))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &iamapi.GetAccountSummaryOutput{SummaryMap: sum}, nil
+}

@@ -1,0 +1,57 @@
+package iam
+
+import (
+	"errors"
+	"strings"
+
+	iamapi "github.com/sagekeep/sagekeep/api/iam"
+	"github.com/sagekeep/sagekeep/internal/authz"
+)
+
+// Quotas. Sizes are characters without white space.
+// Source: IAM User Guide, "IAM and AWS STS quotas".
+const (
+	managedPolicySize    = 6144
+	userPolicySize       = 2048
+	rolePolicySize       = 10240
+	trustPolicySize      = 2048
+	policyVersions       = 5
+	policiesPerPrincipal = 10
+	keysPerUser          = 2
+	tagsPerResource      = 50
+)
+
+// parseDocument checks a document that is about to be saved.
+func parseDocument(k authz.Kind, doc string) (*authz.Policy, error) {
+	p, err := authz.Parse(k, []byte(doc))
+	if m, ok := errors.AsType[*authz.MalformedError](err); ok {
+		return nil, iamapi.MalformedPolicyDocumentException("%s", m.Message).Because(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// documentSize is what quotas count.
+func documentSize(doc string) int { return authz.SizeWithoutWhitespace([]byte(doc)) }
+
+// encodeDocument returns the document as IAM's answers hold it: every byte but
+// RFC 3986's unreserved ones percent-encoded.
+func encodeDocument(doc string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	b.Grow(len(doc) + len(doc)/2)
+	for i := range len(doc) {
+		c := doc[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-_.~", c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,120 @@
+package iam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	iamapi "github.com/sagekeep/sagekeep/api/iam"
+	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+// ErrNoSuchRole is returned by RoleByARN and AssumeForService.
+var ErrNoSuchRole = errors.New("iam: the role does not exist")
+
+// RoleInfo is what other services need of a role. It is shared: change nothing
+// in it.
+type RoleInfo struct {
+	ARN, Name, Path, ID, Account string
+	// Trust is the trust policy, its principals bound to unique ids.
+	Trust *authz.Policy
+	// MaxSession is the longest session, 1 to 12 hours.
+	MaxSession time.Duration
+	Tags       map[string]string
+}
+
+type roleEntry struct {
+	role  *RoleInfo
+	epoch uint64
+}
+
+// RoleByARN returns the role of an ARN with its path, as it is now.
+//
+// Errors: ErrNoSuchRole.
+func (s *Service) RoleByARN(ctx context.Context, roleARN string) (*RoleInfo, error) {
+	a, ok := parseARN(roleARN)
+	name, named := a.name(s.roles.noun)
+	if !ok || !named || a.service != "iam" || !validAccount(a.account) {
+		return nil, fmt.Errorf("%q: %w", roleARN, ErrNoSuchRole)
+	}
+	epoch := s.store.Epoch(epochName(a.account))
+	if have, ok := s.roleCache.get(roleARN); ok && have.epoch == epoch {
+		return have.role, nil
+	}
+	var e entity
+	err := s.view(ctx, func(tx *store.Tx) (err error) {
+		e, err = s.roles.table.Get(tx, a.account, strings.ToLower(name))
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) || err == nil && s.roles.arn(&e) != roleARN {
+		return nil, fmt.Errorf("%q: %w", roleARN, ErrNoSuchRole)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read role: %w", err)
+	}
+	role := &RoleInfo{
+		ARN: roleARN, Name: e.Name, Path: e.Path, ID: e.ID, Account: e.Account, Trust: compileTrust(&e),
+		MaxSession: time.Duration(e.MaxSession) * time.Second, Tags: tagMap(e.Tags, nil),
+	}
+	s.roleCache.put(roleARN, roleEntry{role: role, epoch: epoch})
+	return role, nil
+}
+
+// tagMap returns tags with more on top; keys are the same whatever their case.
+func tagMap(tags []iamapi.Tag, more map[string]string) map[string]string {
+	if len(tags)+len(more) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(tags)+len(more))
+	for k, v := range more {
+		m[k] = v
+	}
+	for _, t := range tags {
+		covered := false
+		for k := range more {
+			covered = covered || strings.EqualFold(k, t.Key)
+		}
+		if !covered {
+			m[t.Key] = t.Value
+		}
+	}
+	return m
+}
+
+// PrincipalExists reports whether a policy or grant may name the principal: any
+// account (as id or root ARN), and a user, role or session of a role that
+// exists. uniqueID is the user's or role's; "" for an account. When rows cannot
+// be read the answer is no.
+func (s *Service) PrincipalExists(ctx context.Context, principalARN string) (uniqueID string, ok bool) {
+	if validAccount(principalARN) {
+		return "", true
+	}
+	a, ok := parseARN(principalARN)
+	if !ok || !validAccount(a.account) {
+		return "", false
+	}
+	if a.service == "iam" && a.resource == "root" {
+		return "", true
+	}
+	err := s.view(ctx, func(tx *store.Tx) (err error) {
+		uniqueID, err = s.principalID(tx, principalARN)
+		return err
+	})
+	return uniqueID, err == nil
+}
+
+// ManagedPolicyExists reports whether the account can use the managed policy
+// of an ARN: its own, or an AWS managed one.
+func (s *Service) ManagedPolicyExists(ctx context.Context, account, policyARN string) (found bool, err error) {
+	err = s.view(ctx, func(tx *store.Tx) (err error) {
+		_, found, err = s.managed(tx, account, policyARN)
+		return err
+	})
+	if errors.Is(err, iamapi.InvalidInputException("")) {
+		return false, nil
+	}
+	return found, err
+}

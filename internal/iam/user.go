@@ -1,0 +1,229 @@
+package iam
+
+import (
+	"context"
+	"strings"
+
+	iamapi "github.com/sagekeep/sagekeep/api/iam"
+	"github.com/sagekeep/sagekeep/api/schema"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/store"
+)
+
+func (s *Service) userShape(e *entity) *iamapi.User {
+	return &iamapi.User{
+		Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: s.users.arn(e), CreateDate: timeOf(e.Created),
+		PermissionsBoundary: boundaryShape(e.Boundary), Tags: e.Tags,
+	}
+}
+
+// newEntity checks what users and roles have in common. Boundary and name are
+// checked by create.
+func (s *Service) newEntity(ctx context.Context, k *kind, name string, path, boundary *string, tags []iamapi.Tag) (entity, error) {
+	e := entity{Account: accountOf(ctx), Name: name, Path: "/", ID: newUniqueID(k.idPrefix), Created: s.stamp(), Boundary: value(boundary)}
+	if path != nil {
+		e.Path = *path
+	}
+	if strings.HasPrefix(e.Path, "/aws-service-role/") || strings.HasPrefix(e.Path, "/aws-reserved/") {
+		return entity{}, iamapi.InvalidInputException("The path %s is reserved for AWS services.", e.Path)
+	}
+	var err error
+	e.Tags, err = mergeTags(nil, tags)
+	return e, err
+}
+
+// create stores a new user or role.
+func (s *Service) create(tx *store.Tx, k *kind, e *entity) error {
+	have, err := k.table.Exists(tx, e.Account, strings.ToLower(e.Name))
+	if err != nil {
+		return err
+	}
+	if have {
+		return iamapi.EntityAlreadyExistsException("%s with name %s already exists.", k.title, e.Name)
+	}
+	if e.Boundary != "" {
+		if err := s.checkBoundary(tx, e.Account, e.Boundary); err != nil {
+			return err
+		}
+	}
+	return k.put(tx, *e)
+}
+
+// change rewrites a user or role of the caller's account.
+func (s *Service) change(ctx context.Context, k *kind, name string, fn func(*store.Tx, *entity) error) error {
+	account := accountOf(ctx)
+	return s.update(ctx, account, func(tx *store.Tx) error {
+		e, err := k.get(tx, account, name)
+		if err != nil {
+			return err
+		}
+		if err := fn(tx, &e); err != nil {
+			return err
+		}
+		return k.put(tx, e)
+	})
+}
+
+// read returns a user or role of the caller's account.
+func (s *Service) read(ctx context.Context, k *kind, name string) (e entity, err error) {
+	err = s.view(ctx, func(tx *store.Tx) (err error) {
+		e, err = k.get(tx, accountOf(ctx), name)
+		return err
+	})
+	return e, err
+}
+
+// CreateUser adds a user without credentials.
+//
+// Errors: EntityAlreadyExists, whatever the case of the name; InvalidInput;
+// NoSuchEntity for the boundary; LimitExceeded for tags.
+func (s *Service) CreateUser(ctx context.Context, in *iamapi.CreateUserInput) (*iamapi.CreateUserOutput, error) {
+	e, err := s.newEntity(ctx, s.users, in.UserName, in.Path, in.PermissionsBoundary, in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	out := &iamapi.CreateUserOutput{User: s.userShape(&e)}
+	err = s.update(ctx, e.Account, func(tx *store.Tx) error {
+		if err := s.create(tx, s.users, &e); err != nil {
+			return err
+		}
+		protocol.Respond(ctx, iamapi.CreateUser, out)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// GetUser describes a user, without a name the caller, who may be the root
+// user.
+//
+// Errors: NoSuchEntity; ValidationError when a role's session names no user.
+func (s *Service) GetUser(ctx context.Context, in *iamapi.GetUserInput) (*iamapi.GetUserOutput, error) {
+	name, err := ownerName(ctx, in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		return s.getRoot(ctx)
+	}
+	e, err := s.read(ctx, s.users, name)
+	if err != nil {
+		return nil, err
+	}
+	return &iamapi.GetUserOutput{User: s.userShape(&e)}, nil
+}
+
+func (s *Service) getRoot(ctx context.Context) (*iamapi.GetUserOutput, error) {
+	account := accountOf(ctx)
+	var row accountRow
+	err := s.view(ctx, func(tx *store.Tx) (err error) {
+		row, err = s.accounts.Get(tx, account)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &iamapi.GetUserOutput{User: &iamapi.User{
+		Path: "/", UserId: account, Arn: rootARN(account), CreateDate: timeOf(row.Created),
+	}}, nil
+}
+
+// ownerName is the user that a call with an optional UserName is about: the
+// named one, else the caller; "" is the root user.
+func ownerName(ctx context.Context, name *string) (string, error) {
+	if name != nil {
+		return *name, nil
+	}
+	switch c := identity.From(ctx).Caller; c.Type {
+	case identity.Root:
+		return "", nil
+	case identity.User:
+		return c.UserName, nil
+	}
+	return "", iamapi.ValidationError("Must specify userName when calling with non-User credentials")
+}
+
+// ListUsers lists the users below a path prefix by name, without their tags and
+// boundaries.
+func (s *Service) ListUsers(ctx context.Context, in *iamapi.ListUsersInput) (*iamapi.ListUsersOutput, error) {
+	all, err := s.listEntities(ctx, s.users, in.PathPrefix)
+	if err != nil {
+		return nil, err
+	}
+	l := listing{name: "ListUsers|" + value(in.PathPrefix), marker: in.Marker, maxItems: in.MaxItems}
+	all, truncated, marker, err := page(ctx, s, l, all, entityKey)
+	if err != nil {
+		return nil, err
+	}
+	out := &iamapi.ListUsersOutput{Users: make([]iamapi.User, len(all)), IsTruncated: truncated, Marker: marker}
+	for i := range all {
+		u := s.userShape(&all[i])
+		u.Tags, u.PermissionsBoundary = nil, nil
+		out.Users[i] = *u
+	}
+	return out, nil
+}
+
+func entityKey(e entity) string { return strings.ToLower(e.Name) }
+
+func (s *Service) listEntities(ctx context.Context, k *kind, pathPrefix *string) (all []entity, err error) {
+	err = s.view(ctx, func(tx *store.Tx) (err error) {
+		all, err = k.list(tx, accountOf(ctx), value(pathPrefix))
+		return err
+	})
+	return all, err
+}
+
+// checkDeletable refuses to delete a user or role that still holds something.
+func checkDeletable(e *entity) error {
+	switch {
+	case len(e.Attached) > 0:
+		return iamapi.DeleteConflictException("Cannot delete entity, must detach all policies first.")
+	case len(e.Inline) > 0:
+		return iamapi.DeleteConflictException("Cannot delete entity, must delete policies first.")
+	}
+	return nil
+}
+
+// DeleteUser removes a user that has no policies and no access keys.
+//
+// Errors: NoSuchEntity; DeleteConflict.
+func (s *Service) DeleteUser(ctx context.Context, in *iamapi.DeleteUserInput) (*schema.Nothing, error) {
+	account := accountOf(ctx)
+	err := s.update(ctx, account, func(tx *store.Tx) error {
+		e, err := s.users.get(tx, account, in.UserName)
+		if err != nil {
+			return err
+		}
+		if err := checkDeletable(&e); err != nil {
+			return err
+		}
+		keys, err := s.keysOf(tx, account, e.ID)
+		if err != nil {
+			return err
+		}
+		if len(keys) > 0 {
+			return iamapi.DeleteConflictException("Cannot delete entity, must delete access keys first.")
+		}
+		return s.users.table.Delete(tx, account, strings.ToLower(e.Name))
+	})
+	return nil, err
+}
+
+// ListGroupsForUser returns no group: there are none.
+//
+// Errors: NoSuchEntity for the user.
+func (s *Service) ListGroupsForUser(ctx context.Context, in *iamapi.ListGroupsForUserInput) (*iamapi.ListGroupsForUserOutput, error) {
+	if _, err := s.read(ctx, s.users, in.UserName); err != nil {
+		return nil, err
+	}
+	l := listing{name: "ListGroupsForUser|" + in.UserName, marker: in.Marker, maxItems: in.MaxItems}
+	groups, truncated, marker, err := page(ctx, s, l, []iamapi.Group{}, func(g iamapi.Group) string { return g.GroupName })
+	if err != nil {
+		return nil, err
+	}
+	return &iamapi.ListGroupsForUserOutput{Groups: groups, IsTruncated: truncated, Marker: marker}, nil
+}
