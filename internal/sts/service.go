@@ -16,11 +16,6 @@ import (
 	"github.com/sagekeep/sagekeep/internal/protocol"
 )
 
-// Deps is what the service needs.
-type Deps struct {
-	IAM Roles // *iam.Service
-}
-
 // Roles is what STS needs of IAM.
 type Roles interface {
 	// RoleByARN returns the role as it is now; an error that is
@@ -40,8 +35,8 @@ type Service struct {
 	registry *protocol.Registry
 }
 
-// New returns the service.
-func New(d Deps) *Service { return &Service{roles: d.IAM} }
+// New returns the service; roles is *iam.Service.
+func New(roles Roles) *Service { return &Service{roles: roles} }
 
 // Register adds every operation to r, which the service keeps: AssumeRole asks
 // its evaluator. Call it once, before the first request.
