@@ -306,3 +306,37 @@ func daysCondition(name string, days int32) func(authz.Context) {
 
 // days is a whole number of days.
 func days(n int32) time.Duration { return time.Duration(n) * 24 * time.Hour }
+
+// KeyInfo is what other services need to know of a key before they use it.
+type KeyInfo struct {
+	ARN       string
+	Symmetric bool // a symmetric encryption key
+	State     string
+}
+
+// Describe resolves a KeyId in any form for the caller in ctx.
+//
+// Errors: NotFoundException.
+func (s *Service) Describe(ctx context.Context, keyID string) (KeyInfo, error) {
+	k, _, err := s.resolve(ctx, keyID, true)
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	return KeyInfo{ARN: k.arn(), Symmetric: k.Spec == kmsapi.KeySpecSymmetricDefault, State: string(k.State)}, nil
+}
+
+// CheckFor builds the question whether the caller in ctx may take a KMS action
+// on a key, for services that must know before they begin.
+func (s *Service) CheckFor(ctx context.Context, keyID, action string, ec map[string]string) (protocol.Check, error) {
+	k, ref, err := s.resolve(ctx, keyID, true)
+	if err != nil {
+		return protocol.Check{}, err
+	}
+	return s.check(ctx, k, ref, call{action: action, ec: ec, awsResource: true})
+}
+
+// Epoch returns the counter that every change of the key bumps.
+func (s *Service) Epoch(region, arn string) uint64 {
+	_, id, _ := strings.Cut(arn, ":key/")
+	return s.Store.Epoch(epoch(region, id))
+}

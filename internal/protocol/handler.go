@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"runtime/debug"
 	"strings"
 
@@ -109,11 +110,14 @@ func (x *exchange) run(caller *identity.Caller) error {
 		entry.Fail(e.Code, e.Message)
 	}
 	if jerr := reg.journalRest(ctx, pending); jerr != nil {
-		closeOutput(out)
+		closeOutput(x.op, out)
 		return jerr
 	}
 	if err != nil {
 		return err
+	}
+	if x.svc.Protocol == schema.RESTXML {
+		x.w.Header().Set("X-Amz-Id-2", hostID)
 	}
 	x.observe("", x.op.Status)
 	if err := wire.EncodeOutput(x.op, x.w, x.requestID, out); err != nil {
@@ -125,9 +129,13 @@ func (x *exchange) run(caller *identity.Caller) error {
 }
 
 // closeOutput releases a streaming answer that will not be sent.
-func closeOutput(out any) {
-	if c, ok := out.(interface{ CloseBody() }); ok {
-		c.CloseBody()
+func closeOutput(op *schema.Operation, out any) {
+	if out == nil || !streams(op.Output) {
+		return
+	}
+	body := reflect.ValueOf(out).Elem().Field(op.Output.Payload - 1).Interface()
+	if c, ok := body.(io.Closer); ok {
+		c.Close()
 	}
 }
 
@@ -277,13 +285,13 @@ func (x *exchange) fail(err error) {
 		svc = x.svc.Service
 	}
 	e := x.translate(err, svc)
-	if e.Status >= 500 {
+	if e.Status >= 500 && e.Status != http.StatusNotImplemented {
 		x.h.Log.Error("request failed", "request_id", x.requestID, "service", svcName(svc), "operation", opName(x.op),
 			"code", e.Code, "error", errors.Unwrap(e))
 	}
 	x.observe(e.Code, e.Status)
 	if svc == nil {
-		writeUnrouted(x.w, x.requestID, e)
+		writeUnrouted(x.w, x.r, x.requestID, e)
 		return
 	}
 	wire.EncodeError(svc, x.op, x.w, x.r, x.requestID, hostID, e)
@@ -313,8 +321,16 @@ func opName(op *schema.Operation) string {
 	return op.Name
 }
 
-// writeUnrouted answers a request of no service that we know, in JSON.
-func writeUnrouted(w http.ResponseWriter, requestID string, e *schema.Error) {
+// unrouted stands for the query services that we do not know.
+var unrouted = &schema.Service{Name: "unknown", Protocol: schema.AWSQuery}
+
+// writeUnrouted answers a request of no service that we know: in XML to a form,
+// as query clients expect, and in JSON otherwise.
+func writeUnrouted(w http.ResponseWriter, r *http.Request, requestID string, e *schema.Error) {
+	if isForm(r) {
+		wire.EncodeError(unrouted, nil, w, r, requestID, hostID, e)
+		return
+	}
 	b, err := json.Marshal(map[string]string{"__type": e.Code, "message": e.Message})
 	if err != nil {
 		b = []byte("{}")

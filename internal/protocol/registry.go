@@ -191,9 +191,6 @@ func Call[In, Out any](ctx context.Context, r *Registry, op schema.Op[In, Out], 
 // invoke is the road from the resource on.
 func (r *Registry) invoke(ctx context.Context, p *audit.Pending, b *binding, in any) (any, error) {
 	ctx, entry := p.Begin(ctx, b.op.Service.EventSource, b.op.Name, b.op.ReadOnly, b.op.DataEvent, r.NewID())
-	if !b.op.DataEvent && b.op.Input != nil {
-		entry.SetRequestJSON(requestParameters(b.op, in))
-	}
 	out, err := r.run(ctx, entry, b, in)
 	if err != nil {
 		e := schema.AsError(err)
@@ -209,6 +206,9 @@ func (r *Registry) invoke(ctx context.Context, p *audit.Pending, b *binding, in 
 
 func (r *Registry) run(ctx context.Context, entry *audit.Entry, b *binding, in any) (any, error) {
 	checks, err := b.resolve(ctx, in)
+	if !b.op.DataEvent && b.op.Input != nil {
+		entry.DefaultRequestJSON(requestParameters(b.op, in)) // after the resolver, which fills in defaults
+	}
 	if err != nil {
 		return nil, err
 	}

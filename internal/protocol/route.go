@@ -9,6 +9,7 @@ import (
 
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/protocol/wire"
+	"github.com/sagekeep/sagekeep/internal/sigv4"
 )
 
 // Finish builds the routers of the REST services. Call it after the last Handle.
@@ -42,6 +43,9 @@ func (x *exchange) route() error {
 		return x.routeS3()
 	}
 	svc := x.h.Registry.bySigningName(scope)
+	if svc == nil && isForm(x.r) {
+		return schema.NewError("InvalidAction", 400, "the service %q is not one of this endpoint's", scope)
+	}
 	if svc == nil {
 		return schema.NewError("UnknownOperationException", 404, "the service %q is not one of this endpoint's", scope)
 	}
@@ -52,12 +56,12 @@ func (x *exchange) route() error {
 	if svc.router == nil { // a JSON 1.1 service without its target header
 		return schema.NewError("UnknownOperationException", 400, "the request names no operation: X-Amz-Target is missing")
 	}
-	if op, labels, ok := svc.router.Match(x.r.Method, escapedPath(x.r), queryOf(x.r)); op != nil {
+	// The signature covers the normalised path, so that is what routes.
+	path := sigv4.NormalizePath(escapedPath(x.r))
+	if op, labels, _ := svc.router.MatchHeader(x.r.Method, path, queryOf(x.r), x.r.Header); op != nil {
 		x.setOperation(op, labels)
-	} else if !ok {
-		return nil // answered as unknown once the signature is proven
 	}
-	return nil
+	return nil // no operation: answered as unknown once the signature is proven
 }
 
 func (x *exchange) setOperation(op *schema.Operation, labels map[string]string) {
@@ -167,10 +171,7 @@ func (x *exchange) routeS3() error {
 	if bucket := hostBucket(x.r.Host); bucket != "" {
 		path = "/" + bucket + path
 	}
-	if op, labels, _ := svc.router.Match(x.r.Method, path, queryOf(x.r)); op != nil {
-		if op.Name == "PutObject" && x.r.Header.Get("X-Amz-Copy-Source") != "" && svc.byName["CopyObject"] != nil {
-			op = svc.byName["CopyObject"].op
-		}
+	if op, labels, _ := svc.router.MatchHeader(x.r.Method, path, queryOf(x.r), x.r.Header); op != nil {
 		x.setOperation(op, labels)
 	}
 	return nil

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/sagekeep/sagekeep/internal/server"
+)
+
+// command is one subcommand. A command with subs only groups them.
+type command struct {
+	name    string
+	args    string // behind the flags, for the usage line
+	short   string // one line
+	example string // command lines, one a line
+	subs    []*command
+	flags   func(*flag.FlagSet)
+	run     func(ctx context.Context, fs *flag.FlagSet, io stdio) error
+	maxArgs int // most positional arguments; -1 = any number
+	minArgs int
+}
+
+// commands is the table of everything that the binary can do.
+func commands() []*command {
+	return []*command{
+		serveCommand(), envCommand(), accountCommand(),
+		policyCommand(), doctorCommand(), completionCommand(), versionCommand(),
+	}
+}
+
+func usagef(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", server.ErrUsage, fmt.Sprintf(format, args...))
+}
+
+// dispatch finds the command and runs it.
+func dispatch(ctx context.Context, args []string, io stdio) error {
+	path, table := []string{"sagekeep"}, commands()
+	for {
+		if len(args) == 0 || isHelp(args[0]) {
+			w := io.out
+			if len(args) == 0 {
+				w = io.err
+			}
+			printTable(w, path, table)
+			if len(args) == 0 {
+				return usagef("name a command")
+			}
+			return nil
+		}
+		i := slices.IndexFunc(table, func(c *command) bool { return c.name == args[0] })
+		if i < 0 {
+			return usagef("%q is not a command of `%s`; `%s --help` lists them", args[0], strings.Join(path, " "), strings.Join(path, " "))
+		}
+		c := table[i]
+		path, args = append(path, c.name), args[1:]
+		if c.subs == nil {
+			return c.exec(ctx, path, args, io)
+		}
+		table = c.subs
+	}
+}
+
+func isHelp(s string) bool { return s == "--help" || s == "-h" || s == "-help" || s == "help" }
+
+func (c *command) exec(ctx context.Context, path, args []string, io stdio) error {
+	fs := c.flagSet(path)
+	if err := parseFlags(fs, args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			c.help(io.out, path, fs)
+			return nil
+		}
+		return usagef("%s; `%s --help` shows how", err, strings.Join(path, " "))
+	}
+	if n := fs.NArg(); n < c.minArgs || c.maxArgs >= 0 && n > c.maxArgs {
+		return usagef("wrong number of arguments; usage: %s", c.usage(path))
+	}
+	return c.run(ctx, fs, io)
+}
+
+func (c *command) flagSet(path []string) *flag.FlagSet {
+	fs := flag.NewFlagSet(strings.Join(path, " "), flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
+	if c.flags != nil {
+		c.flags(fs)
+	}
+	return fs
+}
+
+// parseFlags parses flags that may stand before, between and behind arguments.
+func parseFlags(fs *flag.FlagSet, args []string) error {
+	var positional []string
+	for {
+		if err := fs.Parse(args); err != nil {
+			return err
+		}
+		rest := fs.Args()
+		if len(rest) == 0 {
+			break
+		}
+		if i := len(args) - len(rest); i > 0 && args[i-1] == "--" {
+			positional = append(positional, rest...)
+			break
+		}
+		positional, args = append(positional, rest[0]), rest[1:]
+	}
+	return fs.Parse(append([]string{"--"}, positional...))
+}
+
+func (c *command) usage(path []string) string {
+	s := strings.Join(path, " ") + " [flags]"
+	if c.args != "" {
+		s += " " + c.args
+	}
+	return s
+}
+
+func (c *command) help(w io.Writer, path []string, fs *flag.FlagSet) {
+	fmt.Fprintf(w, "%s\n\nUsage:\n  %s\n", c.short, c.usage(path))
+	var b bytes.Buffer
+	fs.VisitAll(func(f *flag.Flag) {
+		name, text := flag.UnquoteUsage(f)
+		if name != "" {
+			name = " " + name
+		}
+		fmt.Fprintf(&b, "  --%-26s %s", f.Name+name, text)
+		if f.DefValue != "" && f.DefValue != "false" {
+			fmt.Fprintf(&b, " (default %s)", f.DefValue)
+		}
+		b.WriteByte('\n')
+	})
+	if b.Len() > 0 {
+		fmt.Fprintf(w, "\nFlags:\n%s", b.String())
+	}
+	if c.example != "" {
+		fmt.Fprintf(w, "\nExamples:\n  %s\n", strings.ReplaceAll(c.example, "\n", "\n  "))
+	}
+}
+
+func printTable(w io.Writer, path []string, table []*command) {
+	fmt.Fprintf(w, "Usage:\n  %s COMMAND [flags]\n\nCommands:\n", strings.Join(path, " "))
+	for _, c := range table {
+		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.short)
+	}
+	fmt.Fprintf(w, "\n`%s COMMAND --help` shows flags and examples.\n", strings.Join(path, " "))
+}
+
+// oneLine renders an error for the terminal.
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+)
+
+func completionCommand() *command {
+	return &command{
+		name: "completion", args: "bash|zsh|fish", short: "Print a shell completion script",
+		example: "source <(sagekeep completion bash)\nsagekeep completion fish > ~/.config/fish/completions/sagekeep.fish",
+		minArgs: 1, maxArgs: 1,
+		run: func(_ context.Context, f *flag.FlagSet, io stdio) error {
+			switch f.Arg(0) {
+			case "bash":
+				return bashCompletion(io.out)
+			case "zsh":
+				if _, err := fmt.Fprint(io.out, "#compdef sagekeep\nautoload -U +X bashcompinit && bashcompinit\n"); err != nil {
+					return err
+				}
+				return bashCompletion(io.out)
+			case "fish":
+				return fishCompletion(io.out)
+			}
+			return usagef("%q: want bash, zsh or fish", f.Arg(0))
+		},
+	}
+}
+
+// walk visits every command with its path.
+func walk(path []string, table []*command, visit func(path []string, c *command, words []string)) {
+	for _, c := range table {
+		p := append(append([]string(nil), path...), c.name)
+		var words []string
+		for _, s := range c.subs {
+			words = append(words, s.name)
+		}
+		c.flagSet(p).VisitAll(func(f *flag.Flag) { words = append(words, "--"+f.Name) })
+		visit(p, c, words)
+		walk(p, c.subs, visit)
+	}
+}
+
+func bashCompletion(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("_sagekeep() {\n  local cur=\"${COMP_WORDS[COMP_CWORD]}\" path=\"\" w\n" +
+		"  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do [[ $w == -* ]] || path=\"${path:+$path }$w\"; done\n  case \"$path\" in\n")
+	var top []string
+	walk(nil, commands(), func(path []string, _ *command, words []string) {
+		if len(path) == 1 {
+			top = append(top, path[0])
+		}
+		fmt.Fprintf(&b, "    %q*) COMPREPLY=($(compgen -f -W %q -- \"$cur\")) ;;\n", strings.Join(path, " "), strings.Join(words, " "))
+	})
+	fmt.Fprintf(&b, "    *) COMPREPLY=($(compgen -W %q -- \"$cur\")) ;;\n  esac\n}\ncomplete -o default -F _sagekeep sagekeep\n", strings.Join(top, " "))
+	_, err := io.WriteString(w, reorderBash(b.String()))
+	return err
+}
+
+// reorderBash puts longer patterns first, since bash takes the first that fits.
+func reorderBash(script string) string {
+	lines := strings.Split(script, "\n")
+	var groups, subs []string
+	var out []string
+	for _, l := range lines {
+		if strings.HasPrefix(l, `    "`) {
+			if strings.Contains(strings.SplitN(l, `"`, 3)[1], " ") {
+				subs = append(subs, l)
+			} else {
+				groups = append(groups, l)
+			}
+			continue
+		}
+		if strings.HasPrefix(l, "    *)") {
+			out = append(append(out, subs...), groups...)
+		}
+		out = append(out, l)
+	}
+	return strings.Join(out, "\n")
+}
+
+func fishCompletion(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("complete -c sagekeep -f\n")
+	walk(nil, commands(), func(path []string, c *command, _ []string) {
+		parent := path[:len(path)-1]
+		seen := "__fish_use_subcommand"
+		if len(parent) > 0 {
+			seen = "__fish_seen_subcommand_from " + strings.Join(parent, " ")
+		}
+		fmt.Fprintf(&b, "complete -c sagekeep -n %q -a %s -d %q\n", seen, c.name, c.short)
+		c.flagSet(path).VisitAll(func(f *flag.Flag) {
+			_, text := flag.UnquoteUsage(f)
+			fmt.Fprintf(&b, "complete -c sagekeep -n \"__fish_seen_subcommand_from %s\" -l %s -d %q\n", c.name, f.Name, text)
+		})
+	})
+	_, err := io.WriteString(w, b.String())
+	return err
+}

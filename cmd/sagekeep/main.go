@@ -1,0 +1,53 @@
+// Command sagekeep is the server and every tool around it, in one binary.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/sagekeep/sagekeep/internal/server"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// stdio is what a command reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it failed, or found something
+	exitUsage  = 2
+)
+
+// errFound makes a command end with exit code 1 without another message.
+var errFound = errors.New("found something")
+
+// run runs one command line and returns the exit code.
+func run(ctx context.Context, args []string, io stdio) int {
+	err := dispatch(ctx, args, io)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errFound):
+		return exitFailed
+	}
+	fmt.Fprintf(io.err, "sagekeep: %s\n", oneLine(err))
+	if errors.Is(err, server.ErrUsage) {
+		return exitUsage
+	}
+	return exitFailed
+}

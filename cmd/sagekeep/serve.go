@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/sagekeep/sagekeep/internal/server"
+)
+
+func serveCommand() *command {
+	return &command{
+		name: "serve", short: "Run the server",
+		example: "sagekeep serve --data-dir ./data\n" +
+			"sagekeep serve --data-dir ./data --listen 0.0.0.0:4566 --tls-self-signed --seal passphrase-file:/etc/sagekeep/passphrase",
+		flags: serveFlags, run: serve,
+	}
+}
+
+func serveFlags(f *flag.FlagSet) {
+	f.String("data-dir", "", "`DIR` that holds all data; made when missing")
+	f.String("listen", server.DefaultListen, "`ADDRESS` of the API; port 0 picks a free one")
+	f.String("account", server.DefaultAccount, "12-digit `ID` of the first account, made on the first start")
+	f.String("seal", "", "who holds the root key: file:PATH, passphrase-file:PATH or passphrase-env:NAME (default file:DIR/seal/root.key)")
+	f.String("tls-cert", "", "PEM `FILE` with the certificate")
+	f.String("tls-key", "", "PEM `FILE` with its key")
+	f.Bool("tls-self-signed", false, "make a certificate at each start")
+	f.String("trusted-proxy", "", "`CIDR` of proxies whose X-Forwarded-For is believed, comma-separated")
+	f.String("store", "", "row store; only the embedded one is built so far")
+	f.String("objects", "", "object store; only local files are built so far")
+	f.String("inmemory", "", "InMemory tier; not built so far")
+	f.String("console-listen", "", "web console; not built so far")
+	f.String("portal-listen", "", "worker portal; not built so far")
+	f.String("metrics-listen", "", "metrics; not built so far")
+	f.String("config", "", "JSON `FILE` with flags as members; flags on the command line win")
+}
+
+// value returns a flag's text.
+func value(f *flag.FlagSet, name string) string { return f.Lookup(name).Value.String() }
+
+func serve(ctx context.Context, f *flag.FlagSet, io stdio) error {
+	cfg, err := serveConfig(f)
+	if err != nil {
+		return err
+	}
+	cfg.Log = slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	err = server.Run(ctx, cfg, func(url string) { fmt.Fprintf(io.out, "ready %s\n", url) })
+	return explain(err, cfg)
+}
+
+// serveConfig reads the config file, then the flags.
+func serveConfig(f *flag.FlagSet) (server.Config, error) {
+	if path := value(f, "config"); path != "" {
+		if err := readConfig(f, path); err != nil {
+			return server.Config{}, err
+		}
+	}
+	for _, name := range []string{"store", "objects", "inmemory", "console-listen", "portal-listen", "metrics-listen"} {
+		v := value(f, name)
+		if v == "" {
+			continue
+		}
+		if strings.Contains(v, "@") {
+			return server.Config{}, usagef("--%s: an address with a password is refused on the command line: it shows in process lists", name)
+		}
+		return server.Config{}, usagef("--%s is not built yet", name)
+	}
+	cfg := server.Config{
+		DataDir: value(f, "data-dir"), Listen: value(f, "listen"), Account: value(f, "account"), Seal: value(f, "seal"),
+		TLSCert: value(f, "tls-cert"), TLSKey: value(f, "tls-key"), TLSSelfSigned: value(f, "tls-self-signed") == "true",
+	}
+	if list := value(f, "trusted-proxy"); list != "" {
+		for text := range strings.SplitSeq(list, ",") {
+			p, err := netip.ParsePrefix(strings.TrimSpace(text))
+			if err != nil {
+				return cfg, usagef("--trusted-proxy: %q is not a CIDR", text)
+			}
+			cfg.TrustedProxies = append(cfg.TrustedProxies, p.Masked())
+		}
+	}
+	return cfg, nil
+}
+
+// maxConfig bounds the config file, in bytes.
+const maxConfig = 1 << 20
+
+// readConfig sets every flag that the file names and the command line does not.
+func readConfig(f *flag.FlagSet, path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return usagef("--config: %s", err)
+	}
+	if len(b) > maxConfig {
+		return usagef("--config: %s is too large", path)
+	}
+	var values map[string]any
+	if err := json.Unmarshal(b, &values); err != nil {
+		return usagef("--config: %s is not a JSON object: %s", path, err)
+	}
+	given := map[string]bool{}
+	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
+	var problems []string
+	for name, v := range values {
+		if f.Lookup(name) == nil || name == "config" {
+			problems = append(problems, fmt.Sprintf("%s: no such setting", name))
+			continue
+		}
+		if given[name] {
+			continue
+		}
+		if err := f.Set(name, fmt.Sprint(v)); err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %s", name, err))
+		}
+	}
+	if len(problems) > 0 {
+		return usagef("--config %s: %s", path, strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// explain turns the common failures of a start into advice.
+func explain(err error, cfg server.Config) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		_, port, _ := net.SplitHostPort(cfg.Listen)
+		return fmt.Errorf("port %s is taken (%s): stop what uses it, or name another with --listen", port, cfg.Listen)
+	case errors.Is(err, server.ErrInUse):
+		if r, rerr := server.ReadRunning(cfg.DataDir); rerr == nil {
+			return fmt.Errorf("%s is in use by the server %s (pid %d)", cfg.DataDir, r.URL, r.PID)
+		}
+		return fmt.Errorf("%s is in use by another process", cfg.DataDir)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("permission denied: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,92 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// Config is everything that `sagekeep serve` can be told. The zero value needs a
+// data directory; every other field has a default.
+type Config struct {
+	// DataDir holds everything; it is made when missing.
+	DataDir string
+	// Listen is the address of the API, 127.0.0.1:4566 by default; port 0 picks
+	// a free one.
+	Listen string
+	// Account is the 12-digit id of the first account, made on the first start;
+	// 111122223333 by default.
+	Account string
+	// Seal says who holds the root key; see package seal. Empty: a key file in
+	// the data directory, which is allowed on loopback only.
+	Seal string
+	// TLSCert and TLSKey are PEM files; TLSSelfSigned makes a certificate at
+	// each start instead.
+	TLSCert, TLSKey string
+	TLSSelfSigned   bool
+	// TrustedProxies are the networks whose X-Forwarded-For is believed; with one
+	// of them plain HTTP is allowed off loopback.
+	TrustedProxies []netip.Prefix
+	Log            *slog.Logger
+}
+
+// Defaults.
+const (
+	DefaultListen  = "127.0.0.1:4566"
+	DefaultAccount = "111122223333"
+	DefaultRegion  = "us-west-2"
+)
+
+// ErrUsage marks mistakes in the configuration: exit code 2.
+var ErrUsage = errors.New("wrong usage")
+
+// Validate fills in defaults and reports every problem at once.
+func (c *Config) Validate() error {
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.Account == "" {
+		c.Account = DefaultAccount
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	var problems []string
+	if c.DataDir == "" {
+		problems = append(problems, "data-dir: name the directory that holds the data")
+	}
+	if len(c.Account) != 12 || strings.Trim(c.Account, "0123456789") != "" {
+		problems = append(problems, fmt.Sprintf("account: %q is not a 12-digit account id", c.Account))
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		problems = append(problems, "tls-cert and tls-key: give both or neither")
+	}
+	if c.TLSCert != "" && c.TLSSelfSigned {
+		problems = append(problems, "tls-self-signed: not together with tls-cert")
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		problems = append(problems, fmt.Sprintf("listen: %q is not HOST:PORT", c.Listen))
+	} else if !loopback(host) && !c.tls() && len(c.TrustedProxies) == 0 {
+		problems = append(problems, fmt.Sprintf("listen: plain HTTP on %s would show data and signatures to the network: "+
+			"give --tls-cert and --tls-key, --tls-self-signed, or --trusted-proxy", c.Listen))
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%w: %s", ErrUsage, strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+func (c *Config) tls() bool { return c.TLSCert != "" || c.TLSSelfSigned }
+
+// loopback reports whether host is reachable from this machine alone.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/protocol"
+)
+
+// policySource is what the evaluator needs from IAM.
+type policySource interface {
+	// PoliciesOf returns the caller's identity, boundary and session policies. An
+	// error denies.
+	PoliciesOf(ctx context.Context, c *identity.Caller) (authz.Policies, error)
+}
+
+// evaluator answers the pipeline's checks: the caller's policies from IAM, the
+// resource's from the check, decided by package authz. There is no other door.
+type evaluator struct{ policies policySource }
+
+// Decide implements protocol.Authorizer.
+func (e *evaluator) Decide(ctx context.Context, c *protocol.Check) (authz.Decision, error) {
+	call := identity.From(ctx)
+	caller := call.Caller
+	var policies authz.Policies
+	if caller.Type != identity.Service && caller.Type != identity.Anonymous {
+		var err error
+		if policies, err = e.policies.PoliciesOf(ctx, caller); err != nil {
+			return authz.Decision{}, err
+		}
+	}
+	policies.Resource = c.Policy
+	account := c.Account
+	if account == "" {
+		account = caller.Account
+	}
+	conditions := c.Context
+	if conditions.Len() == 0 {
+		conditions = authz.NewContext()
+	}
+	globalConditions(conditions, call, account)
+	req := authz.Request{
+		Principal: principalOf(caller), Action: c.Action, Resource: c.Resource, ResourceAccount: account, Context: conditions,
+		KMSKey: c.Kind == protocol.KMSKey, Trust: c.Kind == protocol.RoleTrust,
+		EncryptionContext: c.EncryptionContext, GrantID: caller.GrantID,
+	}
+	return authz.Decide(&req, &policies, c.Grants), nil
+}
+
+func principalOf(c *identity.Caller) authz.Principal {
+	p := authz.Principal{ARN: c.ARN, Account: c.Account}
+	switch c.Type {
+	case identity.Root:
+		p.Type = authz.Root
+	case identity.User:
+		p.Type, p.UserID = authz.User, c.PrincipalID
+	case identity.AssumedRole:
+		p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, c.RoleARN, c.RoleID
+	case identity.Service:
+		p.Type, p.Service, p.ServiceNames = authz.Service, c.ServiceName, []string{c.ServiceName, c.GlobalServiceName()}
+	default:
+		p.Type = authz.Anonymous
+	}
+	return p
+}
+
+// globalConditions sets the condition keys that every request has.
+//
+// Source: IAM User Guide, "AWS global condition context keys".
+func globalConditions(c authz.Context, call *identity.Call, resourceAccount string) {
+	caller := call.Caller
+	c.SetTime("aws:CurrentTime", call.Time)
+	c.Set("aws:EpochTime", strconv.FormatInt(call.Time.Unix(), 10))
+	c.Set("aws:RequestedRegion", call.Region)
+	if resourceAccount != "" {
+		c.Set("aws:ResourceAccount", resourceAccount)
+	}
+	principalConditions(c, caller)
+	if n := len(caller.Via); n > 0 {
+		c.SetBool("aws:ViaAWSService", true)
+		names := make([]string, n)
+		for i, hop := range caller.Via {
+			names[i] = hop.Principal()
+		}
+		c.SetMulti("aws:CalledVia", names...)
+		c.Set("aws:CalledViaFirst", names[0])
+		c.Set("aws:CalledViaLast", names[n-1])
+		c.Set("kms:ViaService", caller.Via[n-1].Endpoint())
+		return
+	}
+	c.SetBool("aws:ViaAWSService", false)
+	if caller.Type == identity.Service {
+		return
+	}
+	c.SetBool("aws:SecureTransport", call.TLS.Version != "")
+	if call.SourceIP != "" {
+		c.Set("aws:SourceIp", call.SourceIP)
+	}
+	if call.UserAgent != "" {
+		c.Set("aws:UserAgent", call.UserAgent)
+	}
+}
+
+func principalConditions(c authz.Context, caller *identity.Caller) {
+	service := caller.Type == identity.Service
+	c.SetBool("aws:PrincipalIsAWSService", service)
+	if service {
+		c.Set("aws:PrincipalServiceName", caller.GlobalServiceName())
+		c.SetMulti("aws:PrincipalServiceNamesList", caller.GlobalServiceName(), caller.ServiceName)
+		if caller.SourceARN != "" {
+			c.Set("aws:SourceArn", caller.SourceARN)
+		}
+		if caller.SourceAccount != "" {
+			c.Set("aws:SourceAccount", caller.SourceAccount)
+		}
+		return
+	}
+	if caller.Type == identity.Anonymous {
+		c.Set("aws:PrincipalType", "Anonymous")
+		return
+	}
+	c.Set("aws:PrincipalAccount", caller.Account)
+	c.Set("aws:userid", caller.PrincipalID)
+	switch caller.Type {
+	case identity.Root:
+		c.Set("aws:PrincipalType", "Account")
+		c.Set("aws:PrincipalArn", caller.ARN)
+	case identity.User:
+		c.Set("aws:PrincipalType", "User")
+		c.Set("aws:PrincipalArn", caller.ARN)
+		c.Set("aws:username", caller.UserName)
+	case identity.AssumedRole:
+		c.Set("aws:PrincipalType", "AssumedRole")
+		c.Set("aws:PrincipalArn", caller.RoleARN)
+	}
+	for name, value := range caller.SessionTags {
+		c.Set("aws:PrincipalTag/"+name, value)
+	}
+	if !caller.IssuedAt.IsZero() {
+		c.SetTime("aws:TokenIssueTime", caller.IssuedAt.Truncate(time.Second))
+	}
+}

@@ -1,0 +1,197 @@
+package server
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/seal"
+)
+
+// HTTP limits.
+const (
+	headerTimeout = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10 // bytes; session tokens travel in headers
+	drainTimeout  = 30 * time.Second
+)
+
+// Run serves until ctx ends, then drains. ready is told the URL once requests
+// are answered. The port is taken before anything is written, so that a taken
+// one changes nothing.
+func Run(ctx context.Context, cfg Config, ready func(url string)) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	if err := checkSealPlace(&cfg); err != nil {
+		return err
+	}
+	tlsConfig, ca, err := tlsOf(&cfg)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer l.Close()
+	s, err := Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	scheme := "http"
+	if tlsConfig != nil {
+		l, scheme = tls.NewListener(l, tlsConfig), "https"
+	}
+	url := scheme + "://" + l.Addr().String()
+	return errors.Join(s.serve(ctx, l, url, ca, ready), s.Close())
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, url, ca string, ready func(string)) error {
+	s.Start()
+	srv := &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
+	}
+	if err := writeRunning(s.dir.path, &Running{PID: os.Getpid(), URL: url, CA: ca}); err != nil {
+		return err
+	}
+	defer s.removeRunning()
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	ready(url)
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := srv.Shutdown(drain); err != nil {
+		s.cfg.Log.Warn("requests were cut after the drain time", "error", err)
+		return srv.Close()
+	}
+	return nil
+}
+
+// Handler is the HTTP side: health, operator endpoint, and AWS's wire for
+// everything else.
+func (s *Server) Handler() http.Handler {
+	api := &protocol.Handler{
+		Registry: s.registry, Verifier: s.verifier, Region: DefaultRegion, Log: s.cfg.Log, TrustedProxies: s.cfg.TrustedProxies,
+	}
+	operator := s.operatorHandler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Not a ServeMux: it would clean paths that are signed as sent.
+		switch {
+		case r.URL.Path == "/healthz" && unsigned(r):
+			health(w, nil)
+		case r.URL.Path == "/readyz" && unsigned(r):
+			health(w, s.store.WaitDurable(r.Context()))
+		case len(r.URL.Path) >= len(operatorPath) && r.URL.Path[:len(operatorPath)] == operatorPath:
+			operator.ServeHTTP(w, r)
+		default:
+			api.ServeHTTP(w, r)
+		}
+	})
+}
+
+func unsigned(r *http.Request) bool {
+	return r.Header.Get("Authorization") == "" && r.URL.RawQuery == ""
+}
+
+func health(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "not ready")
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// checkSealPlace refuses a seal inside the data directory off loopback: whoever
+// copies the directory would copy the key.
+func checkSealPlace(cfg *Config) error {
+	spec, err := seal.Parse(cfg.Seal, cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	if !spec.Inside(cfg.DataDir) {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("%w: listen: %w", ErrUsage, err)
+	}
+	if !loopback(host) {
+		return fmt.Errorf("%w: the root key lies in the data directory, which is allowed on loopback only: "+
+			"give --seal file:PATH outside of %s, passphrase-file:PATH or passphrase-env:NAME", ErrUsage, cfg.DataDir)
+	}
+	cfg.Log.Warn("the root key lies in the data directory: who copies the directory copies the key")
+	return nil
+}
+
+// tlsOf returns the TLS configuration, nil for plain HTTP, and the certificate
+// that our own client must trust when it was made here.
+func tlsOf(cfg *Config) (*tls.Config, string, error) {
+	switch {
+	case cfg.TLSCert != "":
+		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+		if err != nil {
+			return nil, "", fmt.Errorf("load the certificate: %w", err)
+		}
+		return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, "", nil
+	case cfg.TLSSelfSigned:
+		return selfSigned(cfg.Listen)
+	}
+	return nil, "", nil
+}
+
+// selfSigned makes a certificate for the listen address and localhost, valid for a year.
+func selfSigned(listen string) (*tls.Config, string, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, "", fmt.Errorf("make a certificate: %w", err)
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, "", fmt.Errorf("make a certificate: %w", err)
+	}
+	now := time.Now()
+	c := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "sagekeep"}, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true, IsCA: true,
+		DNSNames: []string{"localhost", "*.localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, "", fmt.Errorf("make a certificate: %w", err)
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		c.IPAddresses = append(c.IPAddresses, ip)
+	} else if host != "" {
+		c.DNSNames = append(c.DNSNames, host)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		return nil, "", fmt.Errorf("make a certificate: %w", err)
+	}
+	pair := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, string(text), nil
+}

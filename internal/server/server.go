@@ -1,0 +1,193 @@
+// Package server is the only package that knows every service: it opens the
+// data directory and the stores, wires the services to each other through small
+// interfaces, and listens.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sagekeep/sagekeep/internal/blob"
+	"github.com/sagekeep/sagekeep/internal/cloudtrail"
+	"github.com/sagekeep/sagekeep/internal/iam"
+	"github.com/sagekeep/sagekeep/internal/kms"
+	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/seal"
+	"github.com/sagekeep/sagekeep/internal/sigv4"
+	"github.com/sagekeep/sagekeep/internal/store"
+	"github.com/sagekeep/sagekeep/internal/store/pebblestore"
+	"github.com/sagekeep/sagekeep/internal/sts"
+)
+
+// ErrInUse: another process has the data directory open.
+var ErrInUse = errors.New("the data directory is in use by another process")
+
+// maintenance is how often the services look for due work.
+const maintenance = 10 * time.Minute
+
+// Server is an opened data directory with every service wired to it.
+type Server struct {
+	cfg   Config
+	dir   *dataDir
+	store *store.Store
+	blobs blob.Store
+
+	registry *protocol.Registry
+	verifier *sigv4.Verifier
+	iam      *iam.Service
+	kms      *kms.Service
+
+	creds   Credentials
+	credsMu sync.Mutex
+
+	stop context.CancelFunc // ends the background work
+	work sync.WaitGroup
+}
+
+// Open opens or makes the data directory of cfg, which must be valid, and wires
+// the services. Background work begins with Start.
+func Open(ctx context.Context, cfg Config) (*Server, error) {
+	spec, err := seal.Parse(cfg.Seal, cfg.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	dir, err := openDir(cfg.DataDir, spec)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, dir: dir}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) error {
+	if err := os.MkdirAll(s.dir.file(rowsName), 0o700); err != nil {
+		return fmt.Errorf("make the row store: %w", err)
+	}
+	keys := pebblestore.SingleKey(s.dir.keyring.Derive("files").Bytes())
+	rows, err := pebblestore.Open(s.dir.file(rowsName), keys, pebblestore.Options{Log: s.cfg.Log})
+	if err != nil {
+		return fmt.Errorf("open the row store: %w", err)
+	}
+	s.store = store.New(rows, s.dir.keyring, store.Options{})
+	if s.blobs, err = blob.Local(s.dir.file(objectsName), s.dir.file(tmpName), blob.LocalOptions{}); err != nil {
+		return fmt.Errorf("open the object store: %w", err)
+	}
+	s.wire()
+	return s.loadCredentials(ctx)
+}
+
+// wire makes the services. Services meet only here, and only through the
+// pipeline: a call between two of them is authorised and recorded like one from
+// outside.
+func (s *Server) wire() {
+	s.iam = iam.New(iam.Deps{Store: s.store, Keyring: s.dir.keyring})
+	s.registry = protocol.NewRegistry(&evaluator{policies: s.iam}, s.store.Journal())
+	s.verifier = &sigv4.Verifier{Lookup: s.iam.Lookup}
+	s.kms = kms.New(kms.Config{
+		Store: s.store, Keyring: s.dir.keyring, Epochs: s.dir.epochs, Principals: s.iam, Authorizer: s.registry,
+	})
+	s.iam.Register(s.registry)
+	sts.New(s.iam).Register(s.registry)
+	s.kms.Register(s.registry)
+	cloudtrail.New(cloudtrail.Config{Store: s.store, Keyring: s.dir.keyring}).Register(s.registry)
+	s.registry.Finish()
+}
+
+// loadCredentials reads the credentials file, or makes the first account.
+func (s *Server) loadCredentials(ctx context.Context) error {
+	c, err := ReadCredentials(s.dir.path)
+	if err == nil {
+		s.creds = *c
+		return nil
+	}
+	accounts, aerr := s.iam.Accounts(ctx)
+	if aerr != nil {
+		return aerr
+	}
+	if len(accounts) > 0 {
+		// The root keys cannot be shown again: who lost the file restores it.
+		return fmt.Errorf("accounts exist, but %w", err)
+	}
+	s.creds.Operator = newOperatorKey()
+	_, err = s.createAccount(ctx, s.cfg.Account)
+	return err
+}
+
+// newOperatorKey makes the key of DIR/credentials that signs operator calls.
+func newOperatorKey() AccessKey {
+	var id [10]byte
+	var key [30]byte
+	rand.Read(id[:])
+	rand.Read(key[:])
+	return AccessKey{
+		AccessKeyID:     operatorPrefix + base32.StdEncoding.EncodeToString(id[:]),
+		SecretAccessKey: base64.StdEncoding.EncodeToString(key[:]),
+	}
+}
+
+// createAccount makes an account and adds its root credentials to the file.
+func (s *Server) createAccount(ctx context.Context, id string) (AccessKey, error) {
+	s.credsMu.Lock()
+	defer s.credsMu.Unlock()
+	root, err := s.iam.CreateAccount(ctx, id)
+	if err != nil {
+		return AccessKey{}, err
+	}
+	key := AccessKey{Account: root.Account, AccessKeyID: root.AccessKeyID, SecretAccessKey: root.SecretAccessKey}
+	s.creds.Accounts = append(s.creds.Accounts, key)
+	return key, writeCredentials(s.dir.path, &s.creds)
+}
+
+// Start begins the background work.
+func (s *Server) Start() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.work.Go(func() { s.kms.Maintain(ctx, maintenance, s.cfg.Log) })
+}
+
+// Close ends the background work and closes the stores. It may be called on a
+// server that opened halfway.
+func (s *Server) Close() error {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.work.Wait()
+	var errs []error
+	if s.blobs != nil {
+		errs = append(errs, s.blobs.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.dir.lock != nil {
+		errs = append(errs, s.dir.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// firstAccount owns what operator commands make.
+func (s *Server) firstAccount() string {
+	s.credsMu.Lock()
+	defer s.credsMu.Unlock()
+	if len(s.creds.Accounts) == 0 {
+		return s.cfg.Account
+	}
+	return s.creds.Accounts[0].Account
+}
+
+// removeRunning drops DIR/server.json.
+func (s *Server) removeRunning() {
+	if err := os.Remove(s.dir.file(serverName)); err != nil {
+		s.cfg.Log.Warn("server.json was not removed", "error", err)
+	}
+}
