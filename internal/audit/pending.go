@@ -34,6 +34,8 @@ type Entry struct {
 	// makes a successful entry untrue, a failed one stays.
 	failed bool
 	skip   bool
+	// requested: requestParameters are set for good.
+	requested bool
 }
 
 type pendingKey struct{}
@@ -78,10 +80,19 @@ func (e *Entry) set(f func(*Record)) {
 }
 
 // SetRequest replaces requestParameters by v (nil = null).
-func (e *Entry) SetRequest(v any) { e.set(func(r *Record) { r.RequestParameters = encode(v) }) }
+func (e *Entry) SetRequest(v any) {
+	e.set(func(r *Record) { r.RequestParameters, e.requested = encode(v), true })
+}
 
-// SetRequestJSON replaces requestParameters by encoded JSON.
-func (e *Entry) SetRequestJSON(b []byte) { e.set(func(r *Record) { r.RequestParameters = b }) }
+// DefaultRequestJSON sets requestParameters to encoded JSON unless the resolver
+// has set them.
+func (e *Entry) DefaultRequestJSON(b []byte) {
+	e.set(func(r *Record) {
+		if !e.requested {
+			r.RequestParameters = b
+		}
+	})
+}
 
 // SetResponse replaces responseElements by v (nil = null). A method that
 // commits calls it inside its Update, before the commit.
