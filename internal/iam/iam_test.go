@@ -202,3 +202,18 @@ func callerOf(t *testing.T, c *sigv4.Credential) *identity.Caller {
 	}
 	return caller
 }
+
+// eachRecord yields every record in the journal.
+func (f *fixture) eachRecord(yield func(r map[string]any, text string)) {
+	f.t.Helper()
+	for rec, err := range f.s.store.Journal().Scan(f.t.Context(), store.JournalScan{}) {
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		m := map[string]any{}
+		if err := json.Unmarshal(rec.Data, &m); err != nil {
+			f.t.Fatal(err)
+		}
+		yield(m, string(rec.Data))
+	}
+}
