@@ -73,6 +73,10 @@ func (tx *Tx) writeEpochs() error {
 		if err != nil {
 			return err
 		}
+		// Known from here on, so that the raise after the commit finds it.
+		c := new(atomic.Uint64)
+		c.Store(n)
+		tx.s.epochs.m.LoadOrStore(name, c)
 		value := binary.BigEndian.AppendUint64([]byte{rowVersion}, n+1)
 		if err := tx.w.Set(key, value); err != nil {
 			return fmt.Errorf("raise epoch: %w", err)
@@ -85,8 +89,8 @@ func (tx *Tx) writeEpochs() error {
 // the counter changes even if this commit failed and its number is used again.
 func (tx *Tx) raiseEpochs() {
 	for _, name := range tx.bumps {
-		if c := tx.s.counter(name); c != nil {
-			c.Add(1)
+		if c, ok := tx.s.epochs.m.Load(name); ok {
+			c.(*atomic.Uint64).Add(1)
 		}
 	}
 }

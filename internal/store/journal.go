@@ -45,6 +45,7 @@ type Journal struct {
 
 	mu      sync.Mutex
 	filling *group
+	spare   []byte // payload memory of a block that is done
 
 	loaded atomic.Bool
 	load   sync.Mutex
@@ -111,6 +112,7 @@ func (j *Journal) join(entries []Entry) (g *group, first bool) {
 	g = j.filling
 	if g == nil || len(g.block.payload) >= blockBytes {
 		g = &group{done: make(chan struct{})}
+		g.block.payload, j.spare = j.spare, nil
 		j.filling = g
 		first = true
 	}
@@ -135,6 +137,11 @@ func (j *Journal) commit(g *group) {
 	g.err = j.s.d.Apply(context.Background(), func(w driver.Writer) error {
 		return j.write(w, &g.block)
 	})
+	if cap(g.block.payload) <= 2*blockBytes {
+		j.mu.Lock()
+		j.spare = g.block.payload[:0]
+		j.mu.Unlock()
+	}
 }
 
 // write puts b at the next sequence. It runs inside Update or Apply.

@@ -30,6 +30,9 @@ func Open(dir string, keys Keys, opt Options) (driver.Store, error) {
 	if err := enc.checkFiles(dir); err != nil {
 		return nil, fmt.Errorf("open row store: %w", err)
 	}
+	if err := opt.FS.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open row store: %w", err)
+	}
 	engine := opt.engineOptions(enc, &engineLog{log: opt.Log, fatal: s.fail})
 	db, err := pebble.Open(dir, engine)
 	if err != nil {

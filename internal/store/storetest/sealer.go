@@ -13,10 +13,14 @@ import (
 // NewSealer returns a sealer with random keys of its own, for tests: AES-GCM
 // and HMAC-SHA-256, keys by class.
 func NewSealer() store.Sealer {
-	s := &sealer{}
-	rand.Read(s.root[:])
-	return s
+	var root [32]byte
+	rand.Read(root[:])
+	return NewSealerFrom(root)
 }
+
+// NewSealerFrom is NewSealer with keys that follow from root, to open kept
+// samples.
+func NewSealerFrom(root [32]byte) store.Sealer { return &sealer{root: root} }
 
 type sealer struct{ root [32]byte }
 
