@@ -2,11 +2,38 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/klauspost/compress/s2"
 )
+
+// parseTuple reverses appendTuple. One tuple has one encoding.
+func parseTuple(b []byte) (Key, error) {
+	var k Key
+	for len(b) > 0 {
+		var c []byte
+		for {
+			i := bytes.IndexByte(b, 0)
+			if i < 0 || i+1 == len(b) {
+				return nil, fmt.Errorf("tuple without end: %w", ErrDamaged)
+			}
+			c = append(c, b[:i]...)
+			mark := b[i+1]
+			b = b[i+2:]
+			if mark == 0x01 {
+				break
+			}
+			if mark != 0xFF {
+				return nil, fmt.Errorf("tuple with byte %#x after zero: %w", mark, ErrDamaged)
+			}
+			c = append(c, 0)
+		}
+		k = append(k, string(c))
+	}
+	return k, nil
+}
 
 func FuzzParseTuple(f *testing.F) {
 	f.Add(appendTuple(nil, "a", "", "b\x00c", "\xff"))
