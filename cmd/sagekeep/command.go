@@ -29,7 +29,7 @@ type command struct {
 // commands is the table of everything that the binary can do.
 func commands() []*command {
 	return []*command{
-		serveCommand(), envCommand(), accountCommand(),
+		serveCommand(), envCommand(), accountCommand(), collectionCommand(), demoCommand(),
 		policyCommand(), doctorCommand(), completionCommand(), versionCommand(),
 	}
 }

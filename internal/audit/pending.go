@@ -41,9 +41,12 @@ type Entry struct {
 type pendingKey struct{}
 type entryKey struct{}
 
+// NewPending returns an empty Pending, for what a service does of its own accord.
+func NewPending() *Pending { return &Pending{} }
+
 // WithPending returns a context with a new, empty Pending.
 func WithPending(ctx context.Context) (context.Context, *Pending) {
-	p := &Pending{}
+	p := NewPending()
 	return context.WithValue(ctx, pendingKey{}, p), p
 }
 
@@ -82,6 +85,18 @@ func (e *Entry) set(f func(*Record)) {
 // SetRequest replaces requestParameters by v (nil = null).
 func (e *Entry) SetRequest(v any) {
 	e.set(func(r *Record) { r.RequestParameters, e.requested = encode(v), true })
+}
+
+// SetRequestJSON replaces requestParameters by encoded JSON.
+func (e *Entry) SetRequestJSON(b []byte) {
+	e.set(func(r *Record) { r.RequestParameters, e.requested = b, true })
+}
+
+// HasRequest reports whether requestParameters are set for good.
+func (e *Entry) HasRequest() bool {
+	has := false
+	e.set(func(*Record) { has = e.requested })
+	return has
 }
 
 // DefaultRequestJSON sets requestParameters to encoded JSON unless the resolver
@@ -123,6 +138,19 @@ func (e *Entry) AddResource(account, typ, arn string) {
 	})
 }
 
+// Names reports whether the record names the resource. A method that acts on
+// what a name pointed to when the call was authorised asks this before it acts
+// on what the name points to now.
+func (e *Entry) Names(arn string) bool {
+	found := false
+	e.set(func(r *Record) {
+		for _, have := range r.Resources {
+			found = found || have.ARN == arn
+		}
+	})
+	return found
+}
+
 // Fail marks the call as failed. Code and message are those of the answer.
 func (e *Entry) Fail(code, message string) {
 	e.set(func(r *Record) {
@@ -158,14 +186,15 @@ func (p *Pending) Mark() int {
 	return len(p.entries)
 }
 
-// Rewind implements store.Pending: calls made since the mark inside a
-// transaction that did not commit did not happen; those that failed did.
+// Rewind implements store.Pending: changes made since the mark inside a
+// transaction that did not commit did not happen. Calls that failed did, and so
+// did those that only read: what they gave away is known.
 func (p *Pending) Rewind(mark int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	keep := p.entries[:mark:mark]
 	for _, e := range p.entries[mark:] {
-		if e.failed {
+		if e.failed || e.rec.ReadOnly {
 			keep = append(keep, e)
 		}
 	}
@@ -200,11 +229,13 @@ func encodeAll(entries []*Entry) ([][]byte, error) {
 		if e.skip {
 			continue
 		}
-		b, err := json.Marshal(e.rec)
-		if err != nil {
-			return nil, fmt.Errorf("audit: encode record: %w", err)
+		for _, r := range e.rec.deliveries() {
+			b, err := json.Marshal(r)
+			if err != nil {
+				return nil, fmt.Errorf("audit: encode record: %w", err)
+			}
+			out = append(out, b)
 		}
-		out = append(out, b)
 	}
 	return out, nil
 }
@@ -218,8 +249,12 @@ type Event struct {
 	Resources                     []Resource
 }
 
-// AddEvent adds the record of an AwsServiceEvent.
+// AddEvent adds the record of an AwsServiceEvent. Called inside an Update, it
+// stands only when that commits. It accepts nil.
 func (p *Pending) AddEvent(e Event) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	const internal = "AWS Internal"

@@ -72,6 +72,14 @@ func (c *Caller) Forward(hop Hop) *Caller {
 	return &n
 }
 
+// Name is how error texts call the principal: its ARN, or the service's name.
+func (c *Caller) Name() string {
+	if c.Type == Service {
+		return c.ServiceName
+	}
+	return c.ARN
+}
+
 // GlobalServiceName is ServiceName without the region, as audit records show it.
 func (c *Caller) GlobalServiceName() string {
 	name, rest, ok := strings.Cut(c.ServiceName, ".")

@@ -38,7 +38,10 @@ func checkAliasName(name string) error {
 // aliasCheck asks for permission on the alias, which has no policy of its own.
 func aliasCheck(ctx context.Context, name string) protocol.Check {
 	c := identity.From(ctx)
-	return protocol.Check{Resource: aliasARN(c.Region, c.Caller.Account, name), ResourceType: aliasType, Account: c.Caller.Account}
+	return protocol.Check{
+		Resource: aliasARN(c.Region, c.Caller.Account, name), ResourceType: aliasType, Account: c.Caller.Account,
+		Context: accountConditions(ctx),
+	}
 }
 
 // aliasTarget resolves the key that an alias shall name: by id or ARN, of the
@@ -59,7 +62,7 @@ func (s *Service) createAliasChecks(ctx context.Context, in *kmsapi.CreateAliasI
 	if err != nil {
 		return nil, err
 	}
-	onKey, err := s.check(ctx, k, ref, call{})
+	onKey, err := s.check(ctx, k, ref, call{}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +79,8 @@ func (s *Service) CreateAlias(ctx context.Context, in *kmsapi.CreateAliasInput) 
 		if err := customerManaged(k); err != nil {
 			return err
 		}
-		if k.State == kmsapi.KeyStatePendingDeletion {
-			return pendingState(k)
+		if err := kept(k); err != nil {
+			return err
 		}
 		exists, err := aliases.Exists(tx, call.Region, call.Caller.Account, in.AliasName)
 		if err != nil {
@@ -93,7 +96,10 @@ func (s *Service) CreateAlias(ctx context.Context, in *kmsapi.CreateAliasInput) 
 // pointAlias stores the alias with the key as its target.
 func (s *Service) pointAlias(ctx context.Context, tx *store.Tx, k *keyRow, a aliasRow) error {
 	n := 0
-	for _, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{Limit: maxAliases}) {
+	if a.Target == k.ID {
+		n = -1 // it counts already
+	}
+	for _, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{Limit: maxAliases + 1}) {
 		if err != nil {
 			return err
 		}
@@ -105,6 +111,15 @@ func (s *Service) pointAlias(ctx context.Context, tx *store.Tx, k *keyRow, a ali
 	a.Target, a.Updated = k.ID, s.timestamp()
 	respondKey(ctx, k)
 	return aliases.Put(tx, a, a.Region, a.Account, a.Name)
+}
+
+// stillNamed refuses to act on an alias that has moved to another key since the
+// call was authorised. Clients try such a call again.
+func stillNamed(ctx context.Context, a *aliasRow) error {
+	if audit.From(ctx).Names(keyARN(a.Region, a.Account, a.Target)) {
+		return nil
+	}
+	return kmsapi.KMSInternalException("The alias %s was changed at the same time.", a.Name)
 }
 
 // alias reads an alias of the caller.
@@ -136,7 +151,7 @@ func (s *Service) updateAliasChecks(ctx context.Context, in *kmsapi.UpdateAliasI
 		if err != nil {
 			return nil, err
 		}
-		c, err := s.check(ctx, k, ref, call{})
+		c, err := s.check(ctx, k, ref, call{}, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -151,12 +166,21 @@ func (s *Service) updateAliasChecks(ctx context.Context, in *kmsapi.UpdateAliasI
 func (s *Service) UpdateAlias(ctx context.Context, in *kmsapi.UpdateAliasInput) (*schemaNothing, error) {
 	call := identity.From(ctx)
 	return nil, s.update(ctx, in.TargetKeyId, func(tx *store.Tx, k *keyRow) error {
-		if k.State == kmsapi.KeyStatePendingDeletion {
-			return pendingState(k)
+		if err := customerManaged(k); err != nil {
+			return err
+		}
+		if err := kept(k); err != nil {
+			return err
 		}
 		a, err := aliases.Get(tx, call.Region, call.Caller.Account, in.AliasName)
+		if isNotFound(err) {
+			return kmsapi.NotFoundException("Alias %s is not found.", aliasARN(call.Region, call.Caller.Account, in.AliasName))
+		}
 		if err != nil {
-			return kmsapi.NotFoundException("Alias %s is not found.", aliasARN(call.Region, call.Caller.Account, in.AliasName)).Because(err)
+			return err
+		}
+		if err := stillNamed(ctx, &a); err != nil {
+			return err
 		}
 		was, err := keys.Get(tx, call.Region, a.Target)
 		if err != nil && !isNotFound(err) {
@@ -181,9 +205,9 @@ func (s *Service) deleteAliasChecks(ctx context.Context, in *kmsapi.DeleteAliasI
 	checks := []protocol.Check{aliasCheck(ctx, in.AliasName)}
 	k, ref, err := s.aliasTarget(ctx, a.Target)
 	if err != nil {
-		return checks, nil // the key is gone for good: the alias alone decides
+		return nil, err
 	}
-	c, err := s.check(ctx, k, ref, call{})
+	c, err := s.check(ctx, k, ref, call{}, nil)
 	return append(checks, c), err
 }
 
@@ -198,6 +222,9 @@ func (s *Service) DeleteAlias(ctx context.Context, in *kmsapi.DeleteAliasInput) 
 		if err != nil {
 			return err
 		}
+		if err := stillNamed(ctx, &a); err != nil {
+			return err
+		}
 		audit.From(ctx).SetResponse(map[string]string{"keyId": keyARN(a.Region, a.Account, a.Target)})
 		tx.Bump(epoch(a.Region, a.Target))
 		return aliases.Delete(tx, a.Region, a.Account, a.Name)
@@ -207,10 +234,6 @@ func (s *Service) DeleteAlias(ctx context.Context, in *kmsapi.DeleteAliasInput) 
 // ListAliases lists the aliases of the caller's account and region, or of one key.
 func (s *Service) ListAliases(ctx context.Context, in *kmsapi.ListAliasesInput) (*kmsapi.ListAliasesOutput, error) {
 	c := identity.From(ctx)
-	p, err := s.page(ctx, "ListAliases", in.Limit, in.Marker, 100, 50)
-	if err != nil {
-		return nil, err
-	}
 	var key string
 	if in.KeyId != nil {
 		k, _, err := s.aliasTarget(ctx, *in.KeyId)
@@ -218,6 +241,10 @@ func (s *Service) ListAliases(ctx context.Context, in *kmsapi.ListAliasesInput) 
 			return nil, err
 		}
 		key = k.ID
+	}
+	p, err := s.page(ctx, "ListAliases", key, in.Limit, in.Marker, 100, 50)
+	if err != nil {
+		return nil, err
 	}
 	out := &kmsapi.ListAliasesOutput{Aliases: []kmsapi.AliasListEntry{}}
 	err = s.Store.View(ctx, func(tx *store.Tx) error {

@@ -11,44 +11,129 @@ import (
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/api/schema"
+	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/protocol/wire"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
 // call is what the authorisation of one operation on one key needs of its input.
 type call struct {
-	key         string
-	action      string // "" = kms:Operation
+	key         *string   // the request's KeyId
+	tokens      *[]string // the request's GrantTokens; nil when it has none
+	action      string    // kms:Operation
 	ec          map[string]string
-	tokens      []string
 	awsResource bool // the operation has kms:GrantIsForAWSResource
 	// set adds the operation's own condition keys.
 	set func(authz.Context)
 }
 
-// keyOf is the resolver of operations on one key.
-func keyOf[In any](s *Service, alias bool, of func(*In) call) protocol.Resolver[In] {
+// use says how an operation may name its key.
+type use uint8
+
+const (
+	byAlias      use = 1 << iota // also by an alias
+	crossAccount                 // also a key of another account
+)
+
+// keyOf is the resolver of operations on one key. The key is named by its ARN in
+// the input from here on: an alias that moves between authorisation and method
+// moves nothing.
+//
+// Source: AWS KMS API Reference, "Cross-account use" of every operation.
+func keyOf[In, Out any](s *Service, op schema.Op[In, Out], may use, of func(*In) call) protocol.Resolver[In] {
 	return func(ctx context.Context, in *In) ([]protocol.Check, error) {
 		c := of(in)
-		k, ref, err := s.resolve(ctx, c.key, alias)
+		c.action = "kms:" + op.Name
+		tokens := takeTokens(ctx, op, in, c.tokens)
+		k, ref, err := s.resolve(ctx, *c.key, may&byAlias != 0)
 		if err != nil {
 			return nil, err
 		}
-		check, err := s.check(ctx, k, ref, c)
+		if may&crossAccount == 0 && k.Account != callerAccount(ctx) {
+			return nil, refusal(ctx, c.action, k.arn())
+		}
+		check, err := s.checkNamed(ctx, k, ref, c, tokens)
 		if err != nil {
 			return nil, err
 		}
+		pin(ctx, op, in, c.key, k, ref)
 		return []protocol.Check{check}, nil
 	}
 }
 
+// takeTokens takes the grant tokens out of an input, so that no record holds
+// them, and returns them.
+func takeTokens[In, Out any](ctx context.Context, op schema.Op[In, Out], in *In, tokens *[]string) []string {
+	if tokens == nil || *tokens == nil {
+		return nil
+	}
+	took := *tokens
+	*tokens = nil
+	recordRequest(ctx, op, in)
+	return took
+}
+
+// pin replaces the alias in an input by the ARN of the key that it stands for
+// now. The record keeps what was sent.
+func pin[In, Out any](ctx context.Context, op schema.Op[In, Out], in *In, key *string, k *keyState, ref keyRef) {
+	if ref.typed == "" {
+		return
+	}
+	recordRequest(ctx, op, in)
+	*key = k.arn()
+}
+
+func recordRequest[In, Out any](ctx context.Context, op schema.Op[In, Out], in *In) {
+	if e := audit.From(ctx); e != nil && !e.HasRequest() {
+		e.SetRequestJSON(wire.AppendAuditJSON(nil, op.Input, in))
+	}
+}
+
+// callerAccount is the account that a call is made for.
+func callerAccount(ctx context.Context) string {
+	c := identity.From(ctx).Caller
+	if c.Type == identity.Service {
+		return c.SourceAccount
+	}
+	return c.Account
+}
+
+// refusal is the answer to who may not know why.
+func refusal(ctx context.Context, action, resource string) error {
+	return kmsapi.AccessDeniedException("%s", authz.DeniedMessage(identity.From(ctx).Caller.ARN, action, resource,
+		authz.Decision{Effect: authz.ImplicitlyDenied, Layer: authz.LayerResource}))
+}
+
+// checkNamed is check for a key that the request names. Nobody learns from an
+// alias of another account whether it exists or which key it names.
+func (s *Service) checkNamed(ctx context.Context, k *keyState, ref keyRef, c call, tokens []string) (protocol.Check, error) {
+	check, err := s.check(ctx, k, ref, c, tokens)
+	if err == nil && ref.typed != "" && ref.account != callerAccount(ctx) {
+		err = s.conceal(ctx, check, refusal(ctx, c.action, aliasARN(ref.region, ref.account, ref.typed)))
+	}
+	return check, err
+}
+
+// conceal gives the same answer for every reason of a denial, an explicit deny
+// too, and keeps the resource out of the record.
+func (s *Service) conceal(ctx context.Context, check protocol.Check, answer error) error {
+	check.Context = check.Context.Clone()
+	err := s.Authorizer.Authorize(ctx, kmsapi.Service, &check)
+	if errors.Is(err, kmsapi.AccessDeniedException("")) {
+		return answer
+	}
+	return err
+}
+
 // check builds the question to the evaluator.
-func (s *Service) check(ctx context.Context, k *keyState, ref keyRef, c call) (protocol.Check, error) {
+func (s *Service) check(ctx context.Context, k *keyState, ref keyRef, c call, tokens []string) (protocol.Check, error) {
 	caller := identity.From(ctx).Caller
-	if err := s.checkTokens(caller, c.tokens); err != nil {
+	if err := s.checkTokens(tokens); err != nil {
 		return protocol.Check{}, err
 	}
 	grants, err := s.grantsFor(ctx, k, caller)
@@ -59,7 +144,9 @@ func (s *Service) check(ctx context.Context, k *keyState, ref keyRef, c call) (p
 	if err := s.keyConditions(ctx, conditions, k, ref, caller); err != nil {
 		return protocol.Check{}, err
 	}
-	encryptionContextConditions(conditions, c.ec)
+	if err := encryptionContextConditions(conditions, c.ec); err != nil {
+		return protocol.Check{}, err
+	}
 	if c.awsResource {
 		conditions.SetBool("kms:GrantIsForAWSResource", len(caller.Via) > 0 || caller.Type == identity.Service || caller.InvokedBy != "")
 	}
@@ -70,6 +157,20 @@ func (s *Service) check(ctx context.Context, k *keyState, ref keyRef, c call) (p
 		Action: c.action, Resource: k.arn(), ResourceType: resourceType, Account: k.Account,
 		Policy: k.policy, Kind: protocol.KMSKey, Grants: grants, EncryptionContext: c.ec, Context: conditions,
 	}, nil
+}
+
+// accountWide is the resolver of operations without a key.
+func accountWide[In any](ctx context.Context, _ *In) ([]protocol.Check, error) {
+	return []protocol.Check{{Resource: "*", Context: accountConditions(ctx)}}, nil
+}
+
+// accountConditions are the condition keys of calls that address no key.
+func accountConditions(ctx context.Context) authz.Context {
+	c := authz.NewContext()
+	if a := identity.From(ctx).Caller.Account; a != "" {
+		c.Set("kms:CallerAccount", a)
+	}
+	return c
 }
 
 // keyConditions sets the condition keys that every key operation has.
@@ -94,8 +195,8 @@ func (s *Service) keyConditions(ctx context.Context, out authz.Context, k *keySt
 	if k.MultiRegion {
 		out.Set("kms:MultiRegionKeyType", string(kmsapi.MultiRegionKeyTypePrimary))
 	}
-	for name, value := range k.Tags {
-		out.Set("aws:ResourceTag/"+name, value)
+	for _, name := range slices.Sorted(maps.Keys(k.Tags)) {
+		out.Set("aws:ResourceTag/"+name, k.Tags[name])
 	}
 	names, err := s.aliasNames(ctx, k)
 	if err != nil {
@@ -107,14 +208,25 @@ func (s *Service) keyConditions(ctx context.Context, out authz.Context, k *keySt
 	return nil
 }
 
-func encryptionContextConditions(out authz.Context, ec map[string]string) {
+// encryptionContextConditions sets the condition keys of an encryption context.
+// Names that differ only in case are one condition key with two values: what a
+// policy would see of them is chance, so such a context is refused (I5).
+//
+// Source: AWS KMS Developer Guide, kms:EncryptionContext:context-key, "Condition
+// key case sensitivity".
+func encryptionContextConditions(out authz.Context, ec map[string]string) error {
 	if len(ec) == 0 {
-		return
+		return nil
 	}
 	for name, value := range ec {
-		out.Set("kms:EncryptionContext:"+name, value)
+		key := "kms:EncryptionContext:" + name
+		if _, doubled := out.Get(key); doubled {
+			return kmsapi.ValidationException("The encryption context has names that differ only in case, which policies cannot tell apart.")
+		}
+		out.Set(key, value)
 	}
 	out.SetMulti("kms:EncryptionContextKeys", slices.Sorted(maps.Keys(ec))...)
+	return nil
 }
 
 // aliasNames returns the key's aliases, cached with it.
@@ -125,6 +237,7 @@ func (s *Service) aliasNames(ctx context.Context, k *keyState) ([]string, error)
 		return k.aliases, nil
 	}
 	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		k.aliases = nil
 		for row, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{Limit: maxAliases + 1}) {
 			if err != nil {
 				return err
@@ -151,7 +264,7 @@ func (s *Service) grantsFor(ctx context.Context, k *keyState, caller *identity.C
 	var names []string
 	switch caller.Type {
 	case identity.Service:
-		if caller.SourceAccount != k.Account && caller.SourceAccount == "" {
+		if caller.SourceAccount == "" || caller.GrantID == "" {
 			return nil, nil
 		}
 		names = []string{caller.ServiceName}
@@ -204,13 +317,20 @@ func (s *Service) grantsOf(ctx context.Context, k *keyState, grantee string) ([]
 	if err != nil {
 		return nil, fmt.Errorf("kms: read grants: %w", err)
 	}
+	if len(k.grants) >= maxCachedGrantees {
+		clear(k.grants)
+	}
 	k.grants[grantee] = out
 	return out, nil
 }
 
+// maxCachedGrantees bounds the grantees whose grants one key caches: a role has
+// as many session names as its caller likes.
+const maxCachedGrantees = 1000
+
 // checkTokens refuses tokens that are not ours. A grant works from the instant
 // its CreateGrant is answered, so a good token adds nothing.
-func (s *Service) checkTokens(caller *identity.Caller, tokens []string) error {
+func (s *Service) checkTokens(tokens []string) error {
 	for _, t := range tokens {
 		if _, err := s.openGrantToken(t); err != nil {
 			return err
@@ -233,31 +353,6 @@ func (s *Service) openGrantToken(text string) (grantToken, error) {
 }
 
 type grantToken struct{ account, region, keyID, grantID string }
-
-// usable returns the error of the key's state for operations that use it.
-//
-// Source: AWS KMS Developer Guide, "Key states of AWS KMS keys".
-func usable(k *keyRow) error {
-	switch k.State {
-	case kmsapi.KeyStateEnabled:
-		return nil
-	case kmsapi.KeyStateDisabled:
-		return kmsapi.DisabledException("%s is disabled.", k.arn())
-	}
-	return pendingState(k)
-}
-
-// pendingState returns the error for operations that need the key not to be
-// pending.
-func pendingState(k *keyRow) error {
-	switch k.State {
-	case kmsapi.KeyStatePendingDeletion:
-		return kmsapi.KMSInvalidStateException("%s is pending deletion.", k.arn())
-	case kmsapi.KeyStatePendingImport:
-		return kmsapi.KMSInvalidStateException("%s is pending import.", k.arn())
-	}
-	return nil
-}
 
 // dryRun is the answer of a request that would have succeeded.
 func dryRun(flag *bool) error {
@@ -292,7 +387,7 @@ func (s *Service) update(ctx context.Context, id string, fn func(tx *store.Tx, k
 
 // refOf resolves a KeyId once more for the method; the resolver has accepted it.
 func (s *Service) refOf(ctx context.Context, text string) (keyRef, error) {
-	k, ref, err := s.resolve(ctx, text, true)
+	k, ref, err := s.resolve(ctx, text, false)
 	if err != nil {
 		return ref, err
 	}
@@ -332,7 +427,7 @@ func (s *Service) CheckFor(ctx context.Context, keyID, action string, ec map[str
 	if err != nil {
 		return protocol.Check{}, err
 	}
-	return s.check(ctx, k, ref, call{action: action, ec: ec, awsResource: true})
+	return s.checkNamed(ctx, k, ref, call{action: action, ec: ec, awsResource: true}, nil)
 }
 
 // Epoch returns the counter that every change of the key bumps.

@@ -25,7 +25,7 @@ func encryptCall(in *kmsapi.EncryptInput) call {
 	if in.EncryptionAlgorithm == "" {
 		in.EncryptionAlgorithm = symmetric // the record names it even when the request does not
 	}
-	return call{key: in.KeyId, ec: in.EncryptionContext, tokens: in.GrantTokens, set: algorithmCondition(in.EncryptionAlgorithm)}
+	return call{key: &in.KeyId, ec: in.EncryptionContext, tokens: &in.GrantTokens, set: algorithmCondition(in.EncryptionAlgorithm)}
 }
 
 // Encrypt encrypts up to 4096 bytes under a symmetric key.
@@ -43,7 +43,7 @@ func (s *Service) Encrypt(ctx context.Context, in *kmsapi.EncryptInput) (*kmsapi
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	sealed, m, err := s.encrypt(k, in.EncryptionContext, in.Plaintext)
+	sealed, m, err := s.encrypt(ctx, k, in.EncryptionContext, in.Plaintext)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +68,12 @@ func encrypts(k *keyState, algorithm kmsapi.EncryptionAlgorithmSpec, operation s
 	return nil
 }
 
-func (s *Service) encrypt(k *keyState, ec map[string]string, plaintext []byte) ([]byte, *materialRow, error) {
+func (s *Service) encrypt(ctx context.Context, k *keyState, ec map[string]string, plaintext []byte) ([]byte, *materialRow, error) {
 	m := k.current()
 	if m == nil {
 		return nil, nil, kmsapi.KMSInvalidStateException("%s has no key material.", k.arn())
 	}
-	hbk, err := s.backingKey(k, m)
+	hbk, err := s.backingKey(ctx, k, m)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,9 +97,7 @@ func (s *Service) blobKey(ctx context.Context, ciphertext []byte) (*keyState, *b
 }
 
 func hiddenKey() error {
-	e := kmsapi.AccessDeniedException("The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
-	e.AuditCode = "AccessDenied"
-	return e
+	return kmsapi.AccessDeniedException("The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
 }
 
 // source resolves the key of a decryption: the one named in the request, which
@@ -115,24 +113,48 @@ func (s *Service) source(ctx context.Context, keyID *string, ciphertext []byte) 
 	return k, keyRef{account: k.Account, region: k.Region, id: k.ID}, nil
 }
 
+// decryptionCheck asks whether the caller may open a ciphertext. When only the
+// ciphertext names the key, one of another account is refused like one that is
+// not there.
+func (s *Service) decryptionCheck(ctx context.Context, k *keyState, ref keyRef, named bool, c call, tokens []string) (protocol.Check, error) {
+	check, err := s.checkNamed(ctx, k, ref, c, tokens)
+	if err == nil && !named && k.Account != callerAccount(ctx) {
+		err = s.conceal(ctx, check, hiddenKey())
+	}
+	return check, err
+}
+
+// needsCiphertext refuses requests without what they must be about.
+func needsCiphertext(ciphertext []byte, keyID *string, ignored bool, member string) error {
+	switch {
+	case ignored && keyID == nil:
+		return kmsapi.ValidationException("%s is required when the ciphertext is ignored.", member)
+	case !ignored && ciphertext == nil:
+		return kmsapi.ValidationException("1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: Member must not be null")
+	}
+	return nil
+}
+
 func (s *Service) decryptChecks(ctx context.Context, in *kmsapi.DecryptInput) ([]protocol.Check, error) {
 	if in.EncryptionAlgorithm == "" {
 		in.EncryptionAlgorithm = symmetric
 	}
-	if in.CiphertextBlob == nil && !ignoresCiphertext(in.DryRun, in.DryRunModifiers) {
-		return nil, kmsapi.ValidationException("1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: Member must not be null")
+	tokens := takeTokens(ctx, kmsapi.Decrypt, in, &in.GrantTokens)
+	if err := needsCiphertext(in.CiphertextBlob, in.KeyId, ignoresCiphertext(in.DryRun, in.DryRunModifiers), "KeyId"); err != nil {
+		return nil, err
 	}
 	k, ref, err := s.source(ctx, in.KeyId, in.CiphertextBlob)
 	if err != nil {
 		return nil, err
 	}
-	c := call{ec: in.EncryptionContext, tokens: in.GrantTokens, set: algorithmCondition(in.EncryptionAlgorithm)}
-	check, err := s.check(ctx, k, ref, c)
+	check, err := s.decryptionCheck(ctx, k, ref, in.KeyId != nil, call{
+		action: "kms:Decrypt", ec: in.EncryptionContext, set: algorithmCondition(in.EncryptionAlgorithm),
+	}, tokens)
 	if err != nil {
 		return nil, err
 	}
-	if in.KeyId == nil && k.Account != identity.From(ctx).Caller.Account && identity.From(ctx).Caller.Type != identity.Service {
-		check.Denied = hiddenKey()
+	if in.KeyId != nil {
+		pin(ctx, kmsapi.Decrypt, in, in.KeyId, k, ref)
 	}
 	return []protocol.Check{check}, nil
 }
@@ -151,9 +173,6 @@ func (s *Service) Decrypt(ctx context.Context, in *kmsapi.DecryptInput) (*kmsapi
 		return nil, kmsapi.UnsupportedOperationException("Recipient needs an attested enclave.")
 	}
 	if ignoresCiphertext(in.DryRun, in.DryRunModifiers) {
-		if in.KeyId == nil {
-			return nil, kmsapi.ValidationException("KeyId is required when the ciphertext is ignored.")
-		}
 		k, _, err := s.resolve(ctx, *in.KeyId, true)
 		if err != nil {
 			return nil, err
@@ -184,22 +203,26 @@ func (s *Service) decrypt(ctx context.Context, keyID *string, ciphertext []byte,
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if err := usable(&k.keyRow); err != nil {
+		return nil, nil, nil, err
+	}
+	b, berr := parseBlob(ciphertext)
+	if berr == nil && b.keyID != k.ID {
+		// Before usage and spec: a key of another kind is the wrong key, too.
+		return nil, nil, nil, kmsapi.IncorrectKeyException("The key ID in the request does not identify a CMK that can perform this operation.")
+	}
 	if err := encrypts(k, algorithm, operation); err != nil {
 		return nil, nil, nil, err
 	}
-	b, err := parseBlob(ciphertext)
-	if err != nil {
-		return nil, nil, nil, kmsapi.InvalidCiphertextException("")
-	}
-	if b.keyID != k.ID {
-		return nil, nil, nil, kmsapi.IncorrectKeyException("The key ID in the request does not identify a CMK that can perform this operation.")
+	if berr != nil {
+		return nil, nil, nil, kmsapi.InvalidCiphertextException("").Because(berr)
 	}
 	for i := range k.Materials {
 		m := &k.Materials[i]
 		if hint, err := hex.DecodeString(m.ID); err != nil || [materialHint]byte(hint) != b.material {
 			continue
 		}
-		hbk, err := s.backingKey(k, m)
+		hbk, err := s.backingKey(ctx, k, m)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -219,8 +242,9 @@ func (s *Service) reEncryptChecks(ctx context.Context, in *kmsapi.ReEncryptInput
 	if in.DestinationEncryptionAlgorithm == "" {
 		in.DestinationEncryptionAlgorithm = symmetric
 	}
-	if in.CiphertextBlob == nil && !ignoresCiphertext(in.DryRun, in.DryRunModifiers) {
-		return nil, kmsapi.ValidationException("1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: Member must not be null")
+	tokens := takeTokens(ctx, kmsapi.ReEncrypt, in, &in.GrantTokens)
+	if err := needsCiphertext(in.CiphertextBlob, in.SourceKeyId, ignoresCiphertext(in.DryRun, in.DryRunModifiers), "SourceKeyId"); err != nil {
+		return nil, err
 	}
 	from, fromRef, err := s.source(ctx, in.SourceKeyId, in.CiphertextBlob)
 	if err != nil {
@@ -236,18 +260,22 @@ func (s *Service) reEncryptChecks(ctx context.Context, in *kmsapi.ReEncryptInput
 			c.Set("kms:EncryptionAlgorithm", string(a))
 		}
 	}
-	a, err := s.check(ctx, from, fromRef, call{
-		action: "kms:ReEncryptFrom", ec: in.SourceEncryptionContext, tokens: in.GrantTokens, set: same(in.SourceEncryptionAlgorithm),
-	})
+	a, err := s.decryptionCheck(ctx, from, fromRef, in.SourceKeyId != nil, call{
+		action: "kms:ReEncryptFrom", ec: in.SourceEncryptionContext, set: same(in.SourceEncryptionAlgorithm),
+	}, tokens)
 	if err != nil {
 		return nil, err
 	}
-	b, err := s.check(ctx, to, toRef, call{
+	b, err := s.checkNamed(ctx, to, toRef, call{
 		action: "kms:ReEncryptTo", ec: in.DestinationEncryptionContext, set: same(in.DestinationEncryptionAlgorithm),
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
+	if in.SourceKeyId != nil {
+		pin(ctx, kmsapi.ReEncrypt, in, in.SourceKeyId, from, fromRef)
+	}
+	pin(ctx, kmsapi.ReEncrypt, in, &in.DestinationKeyId, to, toRef)
 	return []protocol.Check{a, b}, nil
 }
 
@@ -261,8 +289,12 @@ func (s *Service) ReEncrypt(ctx context.Context, in *kmsapi.ReEncryptInput) (*km
 		return nil, err
 	}
 	if ignoresCiphertext(in.DryRun, in.DryRunModifiers) {
-		if in.SourceKeyId == nil {
-			return nil, kmsapi.ValidationException("SourceKeyId is required when the ciphertext is ignored.")
+		from, _, err := s.resolve(ctx, *in.SourceKeyId, true)
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(encrypts(from, in.SourceEncryptionAlgorithm, "ReEncrypt"), encrypts(to, in.DestinationEncryptionAlgorithm, "ReEncrypt")); err != nil {
+			return nil, err
 		}
 		return nil, dryRun(in.DryRun)
 	}
@@ -277,7 +309,7 @@ func (s *Service) ReEncrypt(ctx context.Context, in *kmsapi.ReEncryptInput) (*km
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	sealed, tm, err := s.encrypt(to, in.DestinationEncryptionContext, plaintext)
+	sealed, tm, err := s.encrypt(ctx, to, in.DestinationEncryptionContext, plaintext)
 	if err != nil {
 		return nil, err
 	}
@@ -292,11 +324,11 @@ func (s *Service) ReEncrypt(ctx context.Context, in *kmsapi.ReEncryptInput) (*km
 }
 
 func dataKeyCall(in *kmsapi.GenerateDataKeyInput) call {
-	return call{key: in.KeyId, ec: in.EncryptionContext, tokens: in.GrantTokens, set: algorithmCondition(symmetric)}
+	return call{key: &in.KeyId, ec: in.EncryptionContext, tokens: &in.GrantTokens, set: algorithmCondition(symmetric)}
 }
 
 func dataKeyWithoutCall(in *kmsapi.GenerateDataKeyWithoutPlaintextInput) call {
-	return call{key: in.KeyId, ec: in.EncryptionContext, tokens: in.GrantTokens, set: algorithmCondition(symmetric)}
+	return call{key: &in.KeyId, ec: in.EncryptionContext, tokens: &in.GrantTokens, set: algorithmCondition(symmetric)}
 }
 
 // dataKeySize returns the length of a data key, in bytes.
@@ -356,7 +388,7 @@ func (s *Service) dataKey(ctx context.Context, keyID string, spec kmsapi.DataKey
 	}
 	plain = make([]byte, size)
 	rand.Read(plain)
-	sealed, m, err = s.encrypt(k, ec, plain)
+	sealed, m, err = s.encrypt(ctx, k, ec, plain)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/audit"
@@ -29,13 +30,13 @@ const (
 // authz renders the grant for the evaluator.
 func (g *grantRow) authz() authz.Grant {
 	out := authz.Grant{
-		ID: g.ID, Grantee: g.granteeName(), GranteeIsService: isService(g.granteeName()), GranteeID: g.GranteeID,
+		ID: g.ID, Grantee: g.granteeName(), GranteeIsService: g.GranteeService != "" || isService(g.Grantee), GranteeID: g.GranteeID,
 		Constraints: authz.GrantConstraints{
 			EncryptionContextEquals: g.Equals, EncryptionContextSubset: g.Subset, SourceARN: g.SourceARN,
 		},
 	}
 	if out.GranteeIsService {
-		out.Account = g.Account
+		out.Account = g.Issuer // who made it, on a key of its own or of another account
 	}
 	for _, op := range g.Operations {
 		out.Operations = append(out.Operations, string(op))
@@ -92,7 +93,7 @@ func constraintContext(c *kmsapi.GrantConstraints) map[string]string {
 
 func createGrantCall(in *kmsapi.CreateGrantInput) call {
 	return call{
-		key: in.KeyId, tokens: in.GrantTokens, ec: constraintContext(in.Constraints), awsResource: true,
+		key: &in.KeyId, tokens: &in.GrantTokens, ec: constraintContext(in.Constraints), awsResource: true,
 		set: func(c authz.Context) {
 			for key, v := range map[string]*string{
 				"kms:GranteePrincipal": in.GranteePrincipal, "kms:RetiringPrincipal": in.RetiringPrincipal,
@@ -154,60 +155,52 @@ func (s *Service) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) 
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
+	var made grantRow
 	err = s.update(ctx, in.KeyId, func(tx *store.Tx, k *keyRow) error {
-		if err := usable(k); err != nil {
+		if err := grantable(k); err != nil {
 			return err
 		}
-		if err := sameName(tx, &g); err != nil {
-			return err
-		}
-		n := 0
-		for _, err := range grants.Scan(tx, store.Key{g.Region, g.KeyID}, store.ScanOptions{Limit: 1}) {
-			if err != nil {
-				return err
-			}
-			n++
-		}
-		if n > 0 && k.GrantCount >= maxGrants {
-			return kmsapi.LimitExceededException("The key %s has %d grants, the limit.", k.arn(), maxGrants)
-		}
-		exists, err := grants.Exists(tx, g.Region, g.KeyID, g.ID)
+		same, found, err := sameName(tx, g)
 		if err != nil {
 			return err
 		}
-		if !exists {
+		if made = g; found {
+			made = same
+		} else {
+			if k.GrantCount >= maxGrants {
+				return kmsapi.LimitExceededException("The key %s has %d grants, the limit.", k.arn(), maxGrants)
+			}
 			k.GrantCount++
 		}
-		audit.From(ctx).SetResponse(map[string]string{"grantId": g.ID, "keyId": k.arn()})
-		return grants.Put(tx, g, g.Region, g.KeyID, g.ID)
+		audit.From(ctx).SetResponse(map[string]string{"grantId": made.ID, "keyId": k.arn()})
+		return grants.Put(tx, made, made.Region, made.KeyID, made.ID)
 	})
 	if err != nil {
 		return nil, err
 	}
 	token, err := s.Keyring.SealToken(envelope.GrantToken, envelope.Token{
-		Account: g.Account, Region: g.Region, Payload: []byte(g.KeyID + "|" + g.ID),
+		Account: made.Account, Region: made.Region, Payload: []byte(made.KeyID + "|" + made.ID),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &kmsapi.CreateGrantOutput{GrantId: new(g.ID), GrantToken: new(token)}, nil
+	return &kmsapi.CreateGrantOutput{GrantId: new(made.ID), GrantToken: new(token)}, nil
 }
 
-// sameName takes over the identity of an equal grant of the same name.
-func sameName(tx *store.Tx, g *grantRow) error {
+// sameName finds an equal grant of the same name.
+func sameName(tx *store.Tx, g grantRow) (same grantRow, found bool, err error) {
 	if g.Name == "" {
-		return nil
+		return same, false, nil
 	}
 	for row, err := range grants.ByIndex(tx, "name", store.Key{g.Region, g.KeyID, g.Name}, store.ScanOptions{}) {
 		if err != nil {
-			return err
+			return same, false, err
 		}
-		if equalGrant(row.Value, *g) {
-			*g = row.Value
-			return nil
+		if equalGrant(row.Value, g) {
+			return row.Value, true, nil
 		}
 	}
-	return nil
+	return same, false, nil
 }
 
 // equalGrant compares what CreateGrant's caller chose.
@@ -223,10 +216,14 @@ func equalGrant(a, b grantRow) bool {
 
 // checkGrant validates a new grant and resolves its principals.
 func (s *Service) checkGrant(ctx context.Context, k *keyState, g *grantRow) error {
-	if err := usable(&k.keyRow); err != nil {
+	if err := grantable(&k.keyRow); err != nil {
 		return err
 	}
 	switch {
+	case len(g.Operations) == 0:
+		return kmsapi.ValidationException("A grant needs at least one operation.")
+	case g.GranteeService != "" && !isService(g.GranteeService), g.RetiringService != "" && !isService(g.RetiringService):
+		return kmsapi.ValidationException("A service principal has the form SERVICE.REGION.amazonaws.com.")
 	case (g.Grantee == "") == (g.GranteeService == ""):
 		return kmsapi.ValidationException("Exactly one of GranteePrincipal and GranteeServicePrincipal must be given.")
 	case g.Retiring != "" && g.RetiringService != "":
@@ -243,13 +240,12 @@ func (s *Service) checkGrant(ctx context.Context, k *keyState, g *grantRow) erro
 			return kmsapi.ValidationException("A grant constraint may have up to %d encryption context pairs.", maxConstraintPairs)
 		}
 		for _, v := range pairs {
-			if len(v) > maxConstraintValue {
+			if utf8.RuneCountInString(v) > maxConstraintValue {
 				return kmsapi.ValidationException("Values of encryption context constraints may have up to %d characters.", maxConstraintValue)
 			}
 		}
 	}
-	slices.Sort(g.Operations)
-	g.Operations = slices.Compact(g.Operations)
+	g.Operations = slices.Compact(slices.Sorted(slices.Values(g.Operations)))
 	for _, op := range g.Operations {
 		if !operationFits(k, op) {
 			return kmsapi.ValidationException("Operation %s is not valid for a key of usage %s and spec %s.", op, k.Usage, k.Spec)
@@ -277,7 +273,7 @@ func (s *Service) grantPrincipal(ctx context.Context, arn, member string) (strin
 		return "", nil
 	}
 	id, ok := s.Principals.PrincipalExists(ctx, arn)
-	if !ok {
+	if !ok || !strings.HasPrefix(arn, "arn:") {
 		return "", kmsapi.InvalidArnException("ARN does not refer to a valid principal: %s", arn)
 	}
 	return id, nil
@@ -310,7 +306,9 @@ func operationFits(k *keyState, op kmsapi.GrantOperation) bool {
 //
 // Source: AWS KMS Developer Guide, "Granting CreateGrant permission".
 func (s *Service) checkNarrowing(ctx context.Context, k *keyState, ref keyRef, g *grantRow, in *kmsapi.CreateGrantInput) error {
-	check, err := s.check(ctx, k, ref, createGrantCall(in))
+	c := createGrantCall(in)
+	c.action = "kms:CreateGrant"
+	check, err := s.check(ctx, k, ref, c, nil)
 	if err != nil {
 		return err
 	}
@@ -318,18 +316,22 @@ func (s *Service) checkNarrowing(ctx context.Context, k *keyState, ref keyRef, g
 	if len(parents) == 0 {
 		return nil
 	}
-	check.Grants, check.Action = nil, "kms:CreateGrant"
+	check.Grants = nil
 	if s.Authorizer.Authorize(ctx, kmsapi.Service, &check) == nil {
 		return nil
 	}
+	// One grant must both permit the call and be as wide: a wide grant that does
+	// not concern this caller, of a principal that is gone, lends nothing.
 	for _, p := range parents {
-		if slices.Contains(p.Operations, string(kmsapi.GrantOperationCreateGrant)) && narrower(&p, g) {
+		if !narrower(&p, g) {
+			continue
+		}
+		check.Grants = []authz.Grant{p}
+		if s.Authorizer.Authorize(ctx, kmsapi.Service, &check) == nil {
 			return nil
 		}
 	}
-	e := kmsapi.AccessDeniedException("The grant that permits CreateGrant does not permit operations or constraints wider than its own.")
-	e.AuditCode = "AccessDenied"
-	return e
+	return kmsapi.AccessDeniedException("The grant that permits CreateGrant does not permit operations or constraints wider than its own.")
 }
 
 func narrower(parent *authz.Grant, g *grantRow) bool {
@@ -365,7 +367,8 @@ func (s *Service) ListGrants(ctx context.Context, in *kmsapi.ListGrantsInput) (*
 	if in.GranteePrincipal != nil && in.GranteeServicePrincipal != nil {
 		return nil, kmsapi.ValidationException("GranteePrincipal and GranteeServicePrincipal cannot both be given.")
 	}
-	p, err := s.page(ctx, "ListGrants", in.Limit, in.Marker, 100, 50)
+	grantee := deref(in.GranteePrincipal) + deref(in.GranteeServicePrincipal)
+	p, err := s.page(ctx, "ListGrants", k.ID+" "+grantee, in.Limit, in.Marker, 100, 50)
 	if err != nil {
 		return nil, err
 	}
@@ -373,7 +376,6 @@ func (s *Service) ListGrants(ctx context.Context, in *kmsapi.ListGrantsInput) (*
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
 		var rows store.Page[grantRow]
 		var err error
-		grantee := deref(in.GranteePrincipal) + deref(in.GranteeServicePrincipal)
 		switch {
 		case in.GrantId != nil:
 			g, err := grants.Get(tx, k.Region, k.ID, *in.GrantId)
@@ -411,12 +413,12 @@ func (s *Service) ListRetirableGrants(ctx context.Context, in *kmsapi.ListRetira
 	if (in.RetiringPrincipal == nil) == (in.RetiringServicePrincipal == nil) {
 		return nil, kmsapi.ValidationException("Exactly one of RetiringPrincipal and RetiringServicePrincipal must be given.")
 	}
-	p, err := s.page(ctx, "ListRetirableGrants", in.Limit, in.Marker, 100, 50)
+	who := deref(in.RetiringPrincipal) + deref(in.RetiringServicePrincipal)
+	p, err := s.page(ctx, "ListRetirableGrants", who, in.Limit, in.Marker, 100, 50)
 	if err != nil {
 		return nil, err
 	}
-	who := deref(in.RetiringPrincipal) + deref(in.RetiringServicePrincipal)
-	if in.RetiringPrincipal != nil && !strings.Contains(who, ":"+c.Caller.Account+":") {
+	if in.RetiringPrincipal != nil && accountOfARN(who) != c.Caller.Account {
 		return nil, kmsapi.InvalidArnException("The retiring principal %s is not of your account.", who)
 	}
 	out := &kmsapi.ListRetirableGrantsOutput{Grants: []kmsapi.GrantListEntry{}}
@@ -426,7 +428,7 @@ func (s *Service) ListRetirableGrants(ctx context.Context, in *kmsapi.ListRetira
 			return err
 		}
 		for i := range rows.Values {
-			if g := &rows.Values[i]; !isService(who) || g.Account == c.Caller.Account {
+			if g := &rows.Values[i]; in.RetiringPrincipal != nil || g.Issuer == c.Caller.Account {
 				out.Grants = append(out.Grants, g.entry())
 			}
 		}
@@ -437,6 +439,14 @@ func (s *Service) ListRetirableGrants(ctx context.Context, in *kmsapi.ListRetira
 		return nil, err
 	}
 	return out, nil
+}
+
+// accountOfARN returns the account in an ARN, or "".
+func accountOfARN(arn string) string {
+	if p := strings.SplitN(arn, ":", 6); len(p) == 6 && p[0] == "arn" {
+		return p[4]
+	}
+	return ""
 }
 
 // RevokeGrant removes a grant; nothing that starts after the answer is allowed by it.
@@ -481,7 +491,7 @@ func (s *Service) retiring(ctx context.Context, in *kmsapi.RetireGrantInput) (gr
 			return grantRow{}, kmsapi.InvalidGrantTokenException("")
 		}
 	case in.KeyId != nil && in.GrantId != nil:
-		ref, err := parseKeyRef(*in.KeyId, c.Caller.Account, c.Region, false)
+		ref, err := parseKeyRef(*in.KeyId, callerAccount(ctx), c.Region, false)
 		if err != nil {
 			return grantRow{}, err
 		}
@@ -499,16 +509,22 @@ func (s *Service) retiring(ctx context.Context, in *kmsapi.RetireGrantInput) (gr
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) || err == nil && g.Account != t.account {
-		return grantRow{}, kmsapi.NotFoundException("Grant ID %s not found", t.grantID)
+		err = kmsapi.NotFoundException("Grant ID %s not found", t.grantID)
+		if t.account != callerAccount(ctx) && in.GrantToken == nil {
+			// Nobody learns which grants there are on the keys of others.
+			err = refusal(ctx, "kms:RetireGrant", keyARN(t.region, t.account, t.keyID))
+		}
+		return grantRow{}, err
 	}
 	return g, err
 }
 
 // retireGrantChecks asks who may retire: the retiring principal; the grantee when
 // the grant lists RetireGrant; the account that made the grant, through IAM. An
-// allow in a key policy counts for nothing here.
+// allow in a key policy counts for nothing here, a deny does.
 //
-// Source: AWS KMS API Reference, RetireGrant.
+// Source: AWS KMS Developer Guide, "Retiring and revoking grants"; API
+// Reference, RetireGrant.
 func (s *Service) retireGrantChecks(ctx context.Context, in *kmsapi.RetireGrantInput) ([]protocol.Check, error) {
 	if in.GrantToken != nil {
 		audit.From(ctx).SetRequest(nil)
@@ -517,18 +533,49 @@ func (s *Service) retireGrantChecks(ctx context.Context, in *kmsapi.RetireGrantI
 	if err != nil {
 		return nil, err
 	}
+	k, err := s.state(ctx, g.Region, g.KeyID)
+	if isNotFound(err) {
+		return nil, kmsapi.NotFoundException("Grant ID %s not found", g.ID) // erased meanwhile
+	}
+	if err != nil {
+		return nil, err
+	}
+	check, err := s.check(ctx, k, keyRef{}, call{action: "kms:RetireGrant", awsResource: true}, nil)
+	if err != nil {
+		return nil, err
+	}
+	check.Grants = []authz.Grant{g.authz(), g.retirement()}
+	// The key policy may deny. What else it says is not an answer.
+	check.Denied = errRetire
+	if err := s.Authorizer.Authorize(ctx, kmsapi.Service, &check); err != nil && !errors.Is(err, errRetire) {
+		return nil, err
+	}
+	check.Policy = nil
+	if err := s.Authorizer.Authorize(ctx, kmsapi.Service, &check); err == nil {
+		check.Denied = nil
+	} else if errors.Is(err, errRetire) {
+		audit.From(ctx).AddResource(k.Account, resourceType, k.arn())
+		check = protocol.Check{Action: check.Action, Resource: k.arn(), Account: g.Issuer, Context: check.Context}
+	} else {
+		return nil, err
+	}
 	audit.From(ctx).Additional("grantId", g.ID)
-	retire := authz.Grant{
-		ID: g.ID, Grantee: g.retiringName(), GranteeIsService: isService(g.retiringName()), GranteeID: g.RetiringID,
+	return []protocol.Check{check}, nil
+}
+
+// errRetire marks a denial for want of an allow.
+var errRetire = errors.New("kms: no grant lets the caller retire")
+
+// retirement is the grant as its retiring principal holds it.
+func (g *grantRow) retirement() authz.Grant {
+	r := authz.Grant{
+		ID: g.ID, Grantee: g.retiringName(), GranteeIsService: g.RetiringService != "" || isService(g.Retiring), GranteeID: g.RetiringID,
 		Operations: []string{string(kmsapi.GrantOperationRetireGrant)},
 	}
-	if retire.GranteeIsService {
-		retire.Account = g.Account
+	if r.GranteeIsService {
+		r.Account = g.Issuer
 	}
-	return []protocol.Check{{
-		Resource: keyARN(g.Region, g.Account, g.KeyID), ResourceType: resourceType, Account: g.Issuer,
-		Grants: []authz.Grant{g.authz(), retire}, Context: authz.NewContext(),
-	}}, nil
+	return r
 }
 
 // RetireGrant removes a grant that has served its purpose.

@@ -96,6 +96,8 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	if err := s.setPolicy(ctx, &k, text, bypass || in.Policy == nil); err != nil {
 		return nil, err
 	}
+	s.wrapping.RLock()
+	defer s.wrapping.RUnlock()
 	if err := s.addMaterial(&k, ""); err != nil {
 		return nil, err
 	}
@@ -150,7 +152,7 @@ func (s *Service) DescribeKey(ctx context.Context, in *kmsapi.DescribeKeyInput) 
 // ListKeys lists the caller's keys in the region, in no particular order.
 func (s *Service) ListKeys(ctx context.Context, in *kmsapi.ListKeysInput) (*kmsapi.ListKeysOutput, error) {
 	call := identity.From(ctx)
-	p, err := s.page(ctx, "ListKeys", in.Limit, in.Marker, 1000, 100)
+	p, err := s.page(ctx, "ListKeys", "", in.Limit, in.Marker, 1000, 100)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +194,7 @@ func (s *Service) setState(ctx context.Context, id string, state kmsapi.KeyState
 		if err := customerManaged(k); err != nil {
 			return err
 		}
-		if err := pendingState(k); err != nil {
+		if err := switchable(k); err != nil {
 			return err
 		}
 		k.State = state
@@ -212,7 +214,7 @@ func customerManaged(k *keyRow) error {
 }
 
 func scheduleCall(in *kmsapi.ScheduleKeyDeletionInput) call {
-	c := call{key: in.KeyId}
+	c := call{key: &in.KeyId}
 	if in.PendingWindowInDays != nil {
 		c.set = daysCondition("kms:ScheduleKeyDeletionPendingWindowInDays", *in.PendingWindowInDays)
 	}
@@ -240,8 +242,8 @@ func (s *Service) ScheduleKeyDeletion(ctx context.Context, in *kmsapi.ScheduleKe
 		if err := customerManaged(k); err != nil {
 			return err
 		}
-		if k.State == kmsapi.KeyStatePendingDeletion {
-			return pendingState(k)
+		if err := deletable(k); err != nil {
+			return err
 		}
 		k.State, k.WindowDays, k.DeletionDate = kmsapi.KeyStatePendingDeletion, window, s.timestamp().Add(days(window))
 		out = &kmsapi.ScheduleKeyDeletionOutput{
@@ -280,8 +282,8 @@ func (s *Service) UpdateKeyDescription(ctx context.Context, in *kmsapi.UpdateKey
 		if err := customerManaged(k); err != nil {
 			return err
 		}
-		if k.State == kmsapi.KeyStatePendingDeletion {
-			return pendingState(k)
+		if err := kept(k); err != nil {
+			return err
 		}
 		k.Description = in.Description
 		respondKey(ctx, k)

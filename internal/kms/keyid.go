@@ -72,6 +72,9 @@ func parseKeyRef(text, account, region string, alias bool) (keyRef, error) {
 		}
 		ref.account, resource = p[4], p[5]
 		if id, ok := strings.CutPrefix(resource, "key/"); ok {
+			if strings.HasPrefix(id, aliasPrefix) {
+				return ref, kmsapi.NotFoundException("Invalid arn %s", text)
+			}
 			resource = id
 		} else if !strings.HasPrefix(resource, "alias/") {
 			return ref, kmsapi.NotFoundException("Invalid arn %s", text)

@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -40,40 +41,68 @@ func (s *Service) Maintain(ctx context.Context, interval time.Duration, log *slo
 }
 
 func (s *Service) maintainOnce(ctx context.Context) error {
-	if err := s.rotateDue(ctx); err != nil {
-		return err
-	}
-	return s.eraseDue(ctx)
+	return errors.Join(s.rotateDue(ctx), s.eraseDue(ctx))
 }
 
-// eraseDue erases every key whose deletion date has passed: rows first, then a
-// new deletion epoch, the survivors rewrapped, the old epoch destroyed, the
-// files compacted. Interrupted anywhere, the next call carries on.
+// eraseDue erases every key whose deletion date has passed: a new deletion epoch,
+// the rows erased, the survivors rewrapped, the old epoch destroyed, the files
+// compacted. Interrupted anywhere, the next call carries on: it ends the erasure
+// under way before it begins one for what is due, for what an unfinished erasure
+// has rewrapped lies under an epoch that stays.
 func (s *Service) eraseDue(ctx context.Context) error {
 	s.erasing.Lock()
 	defer s.erasing.Unlock()
+	carriedOn := s.Epochs.InErasure()
+	if carriedOn {
+		if err := s.endErasure(ctx); err != nil {
+			return err
+		}
+	}
 	due, err := s.dueForDeletion(ctx)
 	if err != nil {
 		return err
 	}
-	if len(due) == 0 && !s.Epochs.InErasure() {
-		return nil
-	}
-	if err := s.Epochs.Begin(); err != nil {
-		return err
-	}
-	for _, k := range due {
-		if err := s.eraseRow(ctx, k); err != nil {
-			return fmt.Errorf("erase key %s: %w", k.ID, err)
+	if len(due) > 0 {
+		if err := s.beginErasure(); err != nil {
+			return err
+		}
+		for _, k := range due {
+			if err := s.eraseRow(ctx, k); err != nil {
+				return fmt.Errorf("erase key %s: %w", k.ID, err)
+			}
+		}
+		if err := s.endErasure(ctx); err != nil {
+			return err
 		}
 	}
+	if !carriedOn && len(due) == 0 {
+		return nil
+	}
+	return s.Store.Compact(ctx)
+}
+
+// beginErasure makes the new epoch when no commit is under way that holds
+// material of the old one.
+func (s *Service) beginErasure() error {
+	s.wrapping.Lock()
+	defer s.wrapping.Unlock()
+	return s.Epochs.Begin()
+}
+
+func (s *Service) endErasure(ctx context.Context) error {
 	if err := s.rewrapAll(ctx); err != nil {
 		return err
 	}
-	if err := s.Epochs.Finish(); err != nil {
-		return err
+	return s.Epochs.Finish()
+}
+
+// event is the record of what KMS itself did to a key.
+func (s *Service) event(name string, k *keyRow) audit.Event {
+	return audit.Event{
+		Source: kmsapi.Service.EventSource, Name: name, Region: k.Region, Account: k.Account, Time: s.Now(), ID: newID(false),
+		Details:   map[string]any{"keyId": k.arn()},
+		Resources: []audit.Resource{{AccountID: k.Account, Type: resourceType, ARN: k.arn()}},
 	}
-	return s.Store.Compact(ctx)
 }
 
 func (s *Service) dueForDeletion(ctx context.Context) ([]keyRow, error) {
@@ -96,12 +125,7 @@ func (s *Service) dueForDeletion(ctx context.Context) ([]keyRow, error) {
 
 // eraseRow replaces the key's rows by a tombstone and records DeleteKey.
 func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
-	ctx, p := audit.WithPending(ctx)
-	p.AddEvent(audit.Event{
-		Source: kmsapi.Service.EventSource, Name: "DeleteKey", Region: k.Region, Account: k.Account, Time: s.Now(), ID: newID(false),
-		Details:   map[string]any{"keyId": k.arn()},
-		Resources: []audit.Resource{{AccountID: k.Account, Type: resourceType, ARN: k.arn()}},
-	})
+	p := audit.NewPending()
 	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
 		now, err := keys.Get(tx, k.Region, k.ID)
 		if isNotFound(err) {
@@ -113,6 +137,7 @@ func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
 		if now.State != kmsapi.KeyStatePendingDeletion || now.DeletionDate.After(s.Now()) {
 			return nil // cancelled meanwhile
 		}
+		p.AddEvent(s.event("DeleteKey", &now))
 		for row, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{}) {
 			if err != nil {
 				return err
@@ -212,23 +237,24 @@ func (s *Service) rotateDue(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read rotating keys: %w", err)
 	}
-	for _, k := range due {
+	var failed error
+	for _, k := range due { // one key's trouble keeps no other one from rotating
 		if err := s.rotate(ctx, k); err != nil {
-			return fmt.Errorf("rotate key %s: %w", k.ID, err)
+			failed = errors.Join(failed, fmt.Errorf("rotate key %s: %w", k.ID, err))
 		}
 	}
-	return nil
+	return failed
 }
 
 func (s *Service) rotate(ctx context.Context, k keyRow) error {
-	ctx, p := audit.WithPending(ctx)
-	p.AddEvent(audit.Event{
-		Source: kmsapi.Service.EventSource, Name: "RotateKey", Region: k.Region, Account: k.Account, Time: s.Now(), ID: newID(false),
-		Details:   map[string]any{"keyId": k.arn()},
-		Resources: []audit.Resource{{AccountID: k.Account, Type: resourceType, ARN: k.arn()}},
-	})
+	p := audit.NewPending()
+	s.wrapping.RLock()
+	defer s.wrapping.RUnlock()
 	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
 		now, err := keys.Get(tx, k.Region, k.ID)
+		if isNotFound(err) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -238,6 +264,7 @@ func (s *Service) rotate(ctx context.Context, k keyRow) error {
 		if err := s.addMaterial(&now, kmsapi.RotationTypeAutomatic); err != nil {
 			return err
 		}
+		p.AddEvent(s.event("RotateKey", &now))
 		now.Rotation.Next = s.timestamp().Add(days(now.Rotation.PeriodDays))
 		tx.Bump(epoch(k.Region, k.ID))
 		return keys.Put(tx, now, k.Region, k.ID)

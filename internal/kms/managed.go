@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
@@ -61,15 +62,19 @@ func (s *Service) createManagedKey(ctx context.Context, ref *keyRef) error {
 		Policy: strings.NewReplacer("SERVICE", service, "ACCOUNT", ref.account, "REGION", ref.region).Replace(managedPolicy),
 	}
 	k.Rotation = rotationRow{Enabled: true, PeriodDays: defaultPeriod, Next: k.Created.Add(days(defaultPeriod))}
+	s.wrapping.RLock()
+	defer s.wrapping.RUnlock()
 	if err := s.addMaterial(&k, ""); err != nil {
 		return err
 	}
-	// A commit of its own: it is the service's doing, not the request's.
-	return s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
+	// A commit and a record of its own: it is the service's doing, not the request's.
+	p := audit.NewPending()
+	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
 		exists, err := aliases.Exists(tx, ref.region, ref.account, ref.alias)
 		if err != nil || exists {
 			return err
 		}
+		p.AddEvent(s.event("CreateKey", &k))
 		tx.Bump(epoch(k.Region, k.ID))
 		if err := keys.Put(tx, k, k.Region, k.ID); err != nil {
 			return err

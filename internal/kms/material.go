@@ -123,7 +123,8 @@ func algorithmsOf(k *keyRow, m *kmsapi.KeyMetadata) {
 	}
 }
 
-// addMaterial gives the key a new version of its material.
+// addMaterial gives the key a new version of its material. The caller holds
+// s.wrapping for reading from before its Update until that has returned.
 func (s *Service) addMaterial(k *keyRow, how kmsapi.RotationType) error {
 	sp, ok := specOf(k.Spec)
 	if !ok {
@@ -132,7 +133,6 @@ func (s *Service) addMaterial(k *keyRow, how kmsapi.RotationType) error {
 	hbk := secret.Random()
 	defer hbk.Erase()
 	m := materialRow{ID: newHexID(), Created: s.timestamp(), Rotation: how}
-	m.Wrapped = s.Epochs.Wrap(k.aad(m.ID), hbk)
 	var private []byte
 	switch {
 	case sp.macBytes > 0:
@@ -158,7 +158,8 @@ func (s *Service) addMaterial(k *keyRow, how kmsapi.RotationType) error {
 		}
 		m.Private = a.Seal(nil, nil, private, k.aad(m.ID))
 	}
-	k.Materials = append(k.Materials, m)
+	m.Wrapped = s.Epochs.Wrap(k.aad(m.ID), hbk)
+	k.Materials = append(slices.Clip(k.Materials), m)
 	return nil
 }
 

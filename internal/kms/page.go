@@ -1,7 +1,10 @@
 package kms
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -16,33 +19,36 @@ type schemaNothing = schema.Nothing
 
 // pager is one page of a list: where it starts, and how its successor is named.
 type pager struct {
-	s         *Service
-	operation string
-	account   string
-	region    string
-	options   store.ScanOptions
+	s        *Service
+	question [sha256.Size]byte // operation and arguments: a marker continues no other list
+	account  string
+	region   string
+	options  store.ScanOptions
 }
 
 // page reads Limit and Marker. A marker is a sealed cursor, so it names no row
 // in the clear and survives concurrent changes.
 //
 // Errors: ValidationException, InvalidMarkerException.
-func (s *Service) page(ctx context.Context, operation string, limit *int32, marker *string, most, usual int32) (*pager, error) {
+func (s *Service) page(ctx context.Context, operation, arguments string, limit *int32, marker *string, most, usual int32) (*pager, error) {
 	c := identity.From(ctx)
-	p := &pager{s: s, operation: operation, account: c.Caller.Account, region: c.Region, options: store.ScanOptions{Limit: int(usual)}}
+	p := &pager{s: s, question: sha256.Sum256([]byte(operation + "\x00" + arguments)), account: callerAccount(ctx), region: c.Region, options: store.ScanOptions{Limit: int(usual)}}
 	if limit != nil {
 		if *limit < 1 || *limit > most {
-			return nil, kmsapi.ValidationException("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value less than or equal to %d", *limit, most)
+			bound := "greater than or equal to 1"
+			if *limit > most {
+				bound = fmt.Sprintf("less than or equal to %d", most)
+			}
+			return nil, kmsapi.ValidationException("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value %s", *limit, bound)
 		}
 		p.options.Limit = int(*limit)
 	}
 	if marker != nil {
 		t, err := s.Keyring.OpenToken(envelope.PageToken, *marker, s.Now())
-		if err != nil || t.Account != p.account || t.Region != p.region || len(t.Payload) < len(operation)+1 ||
-			string(t.Payload[:len(operation)+1]) != operation+"|" {
+		if err != nil || t.Account != p.account || t.Region != p.region || !bytes.HasPrefix(t.Payload, p.question[:]) {
 			return nil, kmsapi.InvalidMarkerException("Could not deserialize marker '%s'", *marker)
 		}
-		p.options.After = t.Payload[len(operation)+1:]
+		p.options.After = t.Payload[len(p.question):]
 	}
 	return p, nil
 }
@@ -54,7 +60,7 @@ func (p *pager) next(cursor []byte) (*string, *bool, error) {
 	}
 	text, err := p.s.Keyring.SealToken(envelope.PageToken, envelope.Token{
 		Account: p.account, Region: p.region, Expires: p.s.Now().Add(24 * time.Hour),
-		Payload: append([]byte(p.operation+"|"), cursor...),
+		Payload: append(p.question[:], cursor...),
 	})
 	if err != nil {
 		return nil, nil, err

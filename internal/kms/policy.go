@@ -78,7 +78,7 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 		return nil
 	}
 	check, err := s.check(ctx, &keyState{keyRow: *k, policy: p.Bind(ids), aliased: true, grants: map[string][]authz.Grant{}},
-		keyRef{}, call{action: "kms:PutKeyPolicy"})
+		keyRef{}, call{action: "kms:PutKeyPolicy"}, nil)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (s *Service) GetKeyPolicy(ctx context.Context, in *kmsapi.GetKeyPolicyInput
 }
 
 func putPolicyCall(in *kmsapi.PutKeyPolicyInput) call {
-	return call{key: in.KeyId, set: func(c authz.Context) {
+	return call{key: &in.KeyId, set: func(c authz.Context) {
 		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
 	}}
 }
@@ -143,7 +143,7 @@ func (s *Service) PutKeyPolicy(ctx context.Context, in *kmsapi.PutKeyPolicyInput
 
 // ListKeyPolicies returns the one name that there is.
 func (s *Service) ListKeyPolicies(ctx context.Context, in *kmsapi.ListKeyPoliciesInput) (*kmsapi.ListKeyPoliciesOutput, error) {
-	if _, err := s.page(ctx, "ListKeyPolicies", in.Limit, in.Marker, 1000, 100); err != nil {
+	if _, err := s.page(ctx, "ListKeyPolicies", in.KeyId, in.Limit, in.Marker, 1000, 100); err != nil {
 		return nil, err
 	}
 	return &kmsapi.ListKeyPoliciesOutput{PolicyNames: []string{defaultPolicyName}, Truncated: new(false)}, nil

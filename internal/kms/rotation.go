@@ -5,6 +5,7 @@ import (
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/store"
@@ -43,7 +44,7 @@ func (s *Service) GetKeyRotationStatus(ctx context.Context, in *kmsapi.GetKeyRot
 }
 
 func enableRotationCall(in *kmsapi.EnableKeyRotationInput) call {
-	c := call{key: in.KeyId}
+	c := call{key: &in.KeyId}
 	if in.RotationPeriodInDays != nil {
 		c.set = func(a authz.Context) { daysCondition("kms:RotationPeriodInDays", *in.RotationPeriodInDays)(a) }
 	}
@@ -96,6 +97,8 @@ func (s *Service) DisableKeyRotation(ctx context.Context, in *kmsapi.DisableKeyR
 // Errors: LimitExceededException after 25 rotations on demand.
 func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnDemandInput) (*kmsapi.RotateKeyOnDemandOutput, error) {
 	var out *kmsapi.RotateKeyOnDemandOutput
+	s.wrapping.RLock()
+	defer s.wrapping.RUnlock()
 	err := s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
 		if err := rotates(k); err != nil {
 			return err
@@ -107,6 +110,7 @@ func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnD
 		if err := s.addMaterial(k, kmsapi.RotationTypeOnDemand); err != nil {
 			return err
 		}
+		audit.PendingFrom(ctx).AddEvent(s.event("RotateKey", k))
 		out = &kmsapi.RotateKeyOnDemandOutput{KeyId: new(k.arn())}
 		protocol.Respond(ctx, kmsapi.RotateKeyOnDemand, out)
 		return nil
@@ -127,7 +131,7 @@ func (s *Service) ListKeyRotations(ctx context.Context, in *kmsapi.ListKeyRotati
 	if err := rotatable(&k.keyRow); err != nil {
 		return nil, err
 	}
-	p, err := s.page(ctx, "ListKeyRotations", in.Limit, in.Marker, 1000, 100)
+	p, err := s.page(ctx, "ListKeyRotations", k.ID+" "+string(in.IncludeKeyMaterial), in.Limit, in.Marker, 1000, 100)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,9 @@ type Service struct {
 	cache keyCache
 	// erasing serialises erasures: two at once would destroy each other's epoch.
 	erasing sync.Mutex
+	// wrapping is read-held from the wrapping of new key material until its
+	// commit, so that an erasure sees what was wrapped under the old epoch.
+	wrapping sync.RWMutex
 }
 
 // New returns the service.
@@ -60,46 +63,51 @@ func New(c Config) *Service {
 // Register adds every implemented operation.
 func (s *Service) Register(r *protocol.Registry) {
 	protocol.Handle(r, kmsapi.CreateKey, s.createKeyChecks, s.CreateKey)
-	protocol.Handle(r, kmsapi.DescribeKey, keyOf(s, true, func(in *kmsapi.DescribeKeyInput) call { return call{key: in.KeyId, tokens: in.GrantTokens} }), s.DescribeKey)
-	protocol.Handle(r, kmsapi.ListKeys, protocol.AnyResource, s.ListKeys)
-	protocol.Handle(r, kmsapi.EnableKey, keyOf(s, false, func(in *kmsapi.EnableKeyInput) call { return call{key: in.KeyId} }), s.EnableKey)
-	protocol.Handle(r, kmsapi.DisableKey, keyOf(s, false, func(in *kmsapi.DisableKeyInput) call { return call{key: in.KeyId} }), s.DisableKey)
-	protocol.Handle(r, kmsapi.ScheduleKeyDeletion, keyOf(s, false, scheduleCall), s.ScheduleKeyDeletion)
-	protocol.Handle(r, kmsapi.CancelKeyDeletion, keyOf(s, false, func(in *kmsapi.CancelKeyDeletionInput) call { return call{key: in.KeyId} }), s.CancelKeyDeletion)
-	protocol.Handle(r, kmsapi.UpdateKeyDescription, keyOf(s, false, func(in *kmsapi.UpdateKeyDescriptionInput) call { return call{key: in.KeyId} }), s.UpdateKeyDescription)
+	onKey(r, s, kmsapi.DescribeKey, byAlias|crossAccount, func(in *kmsapi.DescribeKeyInput) call { return call{key: &in.KeyId, tokens: &in.GrantTokens} }, s.DescribeKey)
+	protocol.Handle(r, kmsapi.ListKeys, accountWide, s.ListKeys)
+	onKey(r, s, kmsapi.EnableKey, 0, func(in *kmsapi.EnableKeyInput) call { return call{key: &in.KeyId} }, s.EnableKey)
+	onKey(r, s, kmsapi.DisableKey, 0, func(in *kmsapi.DisableKeyInput) call { return call{key: &in.KeyId} }, s.DisableKey)
+	onKey(r, s, kmsapi.ScheduleKeyDeletion, 0, scheduleCall, s.ScheduleKeyDeletion)
+	onKey(r, s, kmsapi.CancelKeyDeletion, 0, func(in *kmsapi.CancelKeyDeletionInput) call { return call{key: &in.KeyId} }, s.CancelKeyDeletion)
+	onKey(r, s, kmsapi.UpdateKeyDescription, 0, func(in *kmsapi.UpdateKeyDescriptionInput) call { return call{key: &in.KeyId} }, s.UpdateKeyDescription)
 
-	protocol.Handle(r, kmsapi.Encrypt, keyOf(s, true, encryptCall), s.Encrypt)
+	onKey(r, s, kmsapi.Encrypt, byAlias|crossAccount, encryptCall, s.Encrypt)
 	protocol.Handle(r, kmsapi.Decrypt, s.decryptChecks, s.Decrypt)
 	protocol.Handle(r, kmsapi.ReEncrypt, s.reEncryptChecks, s.ReEncrypt)
-	protocol.Handle(r, kmsapi.GenerateDataKey, keyOf(s, true, dataKeyCall), s.GenerateDataKey)
-	protocol.Handle(r, kmsapi.GenerateDataKeyWithoutPlaintext, keyOf(s, true, dataKeyWithoutCall), s.GenerateDataKeyWithoutPlaintext)
-	protocol.Handle(r, kmsapi.GenerateRandom, protocol.AnyResource, s.GenerateRandom)
-	protocol.Handle(r, kmsapi.GetPublicKey, keyOf(s, true, func(in *kmsapi.GetPublicKeyInput) call { return call{key: in.KeyId, tokens: in.GrantTokens} }), s.GetPublicKey)
+	onKey(r, s, kmsapi.GenerateDataKey, byAlias|crossAccount, dataKeyCall, s.GenerateDataKey)
+	onKey(r, s, kmsapi.GenerateDataKeyWithoutPlaintext, byAlias|crossAccount, dataKeyWithoutCall, s.GenerateDataKeyWithoutPlaintext)
+	protocol.Handle(r, kmsapi.GenerateRandom, accountWide, s.GenerateRandom)
+	onKey(r, s, kmsapi.GetPublicKey, byAlias|crossAccount, func(in *kmsapi.GetPublicKeyInput) call { return call{key: &in.KeyId, tokens: &in.GrantTokens} }, s.GetPublicKey)
 
-	protocol.Handle(r, kmsapi.GetKeyPolicy, keyOf(s, false, func(in *kmsapi.GetKeyPolicyInput) call { return call{key: in.KeyId} }), s.GetKeyPolicy)
-	protocol.Handle(r, kmsapi.PutKeyPolicy, keyOf(s, false, putPolicyCall), s.PutKeyPolicy)
-	protocol.Handle(r, kmsapi.ListKeyPolicies, keyOf(s, false, func(in *kmsapi.ListKeyPoliciesInput) call { return call{key: in.KeyId} }), s.ListKeyPolicies)
+	onKey(r, s, kmsapi.GetKeyPolicy, 0, func(in *kmsapi.GetKeyPolicyInput) call { return call{key: &in.KeyId} }, s.GetKeyPolicy)
+	onKey(r, s, kmsapi.PutKeyPolicy, 0, putPolicyCall, s.PutKeyPolicy)
+	onKey(r, s, kmsapi.ListKeyPolicies, 0, func(in *kmsapi.ListKeyPoliciesInput) call { return call{key: &in.KeyId} }, s.ListKeyPolicies)
 
 	protocol.Handle(r, kmsapi.CreateAlias, s.createAliasChecks, s.CreateAlias)
 	protocol.Handle(r, kmsapi.UpdateAlias, s.updateAliasChecks, s.UpdateAlias)
 	protocol.Handle(r, kmsapi.DeleteAlias, s.deleteAliasChecks, s.DeleteAlias)
-	protocol.Handle(r, kmsapi.ListAliases, protocol.AnyResource, s.ListAliases)
+	protocol.Handle(r, kmsapi.ListAliases, accountWide, s.ListAliases)
 
-	protocol.Handle(r, kmsapi.CreateGrant, keyOf(s, false, createGrantCall), s.CreateGrant)
-	protocol.Handle(r, kmsapi.ListGrants, keyOf(s, false, func(in *kmsapi.ListGrantsInput) call { return call{key: in.KeyId, awsResource: true} }), s.ListGrants)
-	protocol.Handle(r, kmsapi.RevokeGrant, keyOf(s, false, func(in *kmsapi.RevokeGrantInput) call { return call{key: in.KeyId, awsResource: true} }), s.RevokeGrant)
+	onKey(r, s, kmsapi.CreateGrant, crossAccount, createGrantCall, s.CreateGrant)
+	onKey(r, s, kmsapi.ListGrants, crossAccount, func(in *kmsapi.ListGrantsInput) call { return call{key: &in.KeyId, awsResource: true} }, s.ListGrants)
+	onKey(r, s, kmsapi.RevokeGrant, crossAccount, func(in *kmsapi.RevokeGrantInput) call { return call{key: &in.KeyId, awsResource: true} }, s.RevokeGrant)
 	protocol.Handle(r, kmsapi.RetireGrant, s.retireGrantChecks, s.RetireGrant)
-	protocol.Handle(r, kmsapi.ListRetirableGrants, protocol.AnyResource, s.ListRetirableGrants)
+	protocol.Handle(r, kmsapi.ListRetirableGrants, accountWide, s.ListRetirableGrants)
 
-	protocol.Handle(r, kmsapi.TagResource, keyOf(s, false, tagCall), s.TagResource)
-	protocol.Handle(r, kmsapi.UntagResource, keyOf(s, false, untagCall), s.UntagResource)
-	protocol.Handle(r, kmsapi.ListResourceTags, keyOf(s, false, func(in *kmsapi.ListResourceTagsInput) call { return call{key: in.KeyId} }), s.ListResourceTags)
+	onKey(r, s, kmsapi.TagResource, 0, tagCall, s.TagResource)
+	onKey(r, s, kmsapi.UntagResource, 0, untagCall, s.UntagResource)
+	onKey(r, s, kmsapi.ListResourceTags, 0, func(in *kmsapi.ListResourceTagsInput) call { return call{key: &in.KeyId} }, s.ListResourceTags)
 
-	protocol.Handle(r, kmsapi.GetKeyRotationStatus, keyOf(s, false, func(in *kmsapi.GetKeyRotationStatusInput) call { return call{key: in.KeyId} }), s.GetKeyRotationStatus)
-	protocol.Handle(r, kmsapi.EnableKeyRotation, keyOf(s, false, enableRotationCall), s.EnableKeyRotation)
-	protocol.Handle(r, kmsapi.DisableKeyRotation, keyOf(s, false, func(in *kmsapi.DisableKeyRotationInput) call { return call{key: in.KeyId} }), s.DisableKeyRotation)
-	protocol.Handle(r, kmsapi.RotateKeyOnDemand, keyOf(s, false, func(in *kmsapi.RotateKeyOnDemandInput) call { return call{key: in.KeyId} }), s.RotateKeyOnDemand)
-	protocol.Handle(r, kmsapi.ListKeyRotations, keyOf(s, false, func(in *kmsapi.ListKeyRotationsInput) call { return call{key: in.KeyId} }), s.ListKeyRotations)
+	onKey(r, s, kmsapi.GetKeyRotationStatus, crossAccount, func(in *kmsapi.GetKeyRotationStatusInput) call { return call{key: &in.KeyId} }, s.GetKeyRotationStatus)
+	onKey(r, s, kmsapi.EnableKeyRotation, 0, enableRotationCall, s.EnableKeyRotation)
+	onKey(r, s, kmsapi.DisableKeyRotation, 0, func(in *kmsapi.DisableKeyRotationInput) call { return call{key: &in.KeyId} }, s.DisableKeyRotation)
+	onKey(r, s, kmsapi.RotateKeyOnDemand, 0, func(in *kmsapi.RotateKeyOnDemandInput) call { return call{key: &in.KeyId} }, s.RotateKeyOnDemand)
+	onKey(r, s, kmsapi.ListKeyRotations, 0, func(in *kmsapi.ListKeyRotationsInput) call { return call{key: &in.KeyId} }, s.ListKeyRotations)
+}
+
+// onKey adds an operation on one key.
+func onKey[In, Out any](r *protocol.Registry, s *Service, op schema.Op[In, Out], may use, of func(*In) call, method func(context.Context, *In) (*Out, error)) {
+	protocol.Handle(r, op, keyOf(s, op, may, of), method)
 }
 
 // resourceType is CloudTrail's type of a key.
@@ -132,6 +140,19 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	s.cache.mu.RLock()
 	k := s.cache.entries[name]
 	s.cache.mu.RUnlock()
+	if k == nil {
+		// A counter, once asked for, stays in memory: ask only for keys that are there.
+		err := s.Store.View(ctx, func(tx *store.Tx) error {
+			found, err := keys.Exists(tx, region, id)
+			if err == nil && !found {
+				err = store.ErrNotFound
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	// The epoch is read before the rows: what is bumped later makes the entry stale.
 	now := s.Store.Epoch(name)
 	if k != nil && k.epoch == now {
@@ -163,10 +184,7 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 // Errors: NotFoundException.
 func (s *Service) resolve(ctx context.Context, text string, alias bool) (*keyState, keyRef, error) {
 	call := identity.From(ctx)
-	account := call.Caller.Account
-	if call.Caller.Type == identity.Service {
-		account = call.Caller.SourceAccount
-	}
+	account := callerAccount(ctx)
 	ref, err := parseKeyRef(text, account, call.Region, alias)
 	if err != nil {
 		return nil, ref, err
@@ -216,7 +234,24 @@ func (s *Service) followAlias(ctx context.Context, ref *keyRef) error {
 }
 
 // backingKey returns the unwrapped backing key of a material.
-func (s *Service) backingKey(k *keyState, m *materialRow) (secret.Key, error) {
+func (s *Service) backingKey(ctx context.Context, k *keyState, m *materialRow) (secret.Key, error) {
+	hbk, err := s.unwrapped(k, m)
+	if !errors.Is(err, envelope.ErrErased) {
+		return hbk, err
+	}
+	// An erasure of other keys has wrapped this one anew since k was read.
+	fresh, rerr := s.state(ctx, k.Region, k.ID)
+	if rerr != nil {
+		return secret.Key{}, errors.Join(err, rerr)
+	}
+	again := fresh.material(m.ID)
+	if fresh == k || again == nil {
+		return secret.Key{}, err
+	}
+	return s.unwrapped(fresh, again)
+}
+
+func (s *Service) unwrapped(k *keyState, m *materialRow) (secret.Key, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if hbk, ok := k.materials[m.ID]; ok {

@@ -28,9 +28,10 @@ func tagConditions(c authz.Context, tags []kmsapi.Tag) {
 	c.SetMulti("aws:TagKeys", names...)
 }
 
-// addTags puts tags into have.
+// addTags puts tags into have. Keys that differ only in case are refused: the
+// condition key aws:ResourceTag/NAME could not tell them apart.
 //
-// Errors: TagException for doubled or reserved keys; LimitExceededException.
+// Errors: TagException for doubled or reserved keys and for too many.
 func addTags(have map[string]string, tags []kmsapi.Tag) error {
 	seen := map[string]bool{}
 	for _, t := range tags {
@@ -42,21 +43,26 @@ func addTags(have map[string]string, tags []kmsapi.Tag) error {
 		case !utf8.ValidString(t.TagKey) || !utf8.ValidString(t.TagValue):
 			return kmsapi.TagException("Tags must be valid text")
 		}
+		for name := range have {
+			if name != t.TagKey && strings.EqualFold(name, t.TagKey) {
+				return kmsapi.TagException("The tag key %s differs from another one of the key only in case", t.TagKey)
+			}
+		}
 		seen[t.TagKey] = true
 		have[t.TagKey] = t.TagValue
 	}
 	if len(have) > maxTags {
-		return kmsapi.LimitExceededException("The key would have %d tags, the limit is %d.", len(have), maxTags)
+		return kmsapi.TagException("Too many tags")
 	}
 	return nil
 }
 
 func tagCall(in *kmsapi.TagResourceInput) call {
-	return call{key: in.KeyId, set: func(c authz.Context) { tagConditions(c, in.Tags) }}
+	return call{key: &in.KeyId, set: func(c authz.Context) { tagConditions(c, in.Tags) }}
 }
 
 func untagCall(in *kmsapi.UntagResourceInput) call {
-	return call{key: in.KeyId, set: func(c authz.Context) { c.SetMulti("aws:TagKeys", in.TagKeys...) }}
+	return call{key: &in.KeyId, set: func(c authz.Context) { c.SetMulti("aws:TagKeys", in.TagKeys...) }}
 }
 
 // TagResource adds tags to a key, or replaces their values.
@@ -77,10 +83,7 @@ func taggable(k *keyRow) error {
 	if err := customerManaged(k); err != nil {
 		return err
 	}
-	if k.State == kmsapi.KeyStatePendingDeletion {
-		return pendingState(k)
-	}
-	return nil
+	return kept(k)
 }
 
 // UntagResource removes tags; names that are not there are ignored.
@@ -103,7 +106,7 @@ func (s *Service) ListResourceTags(ctx context.Context, in *kmsapi.ListResourceT
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.page(ctx, "ListResourceTags", in.Limit, in.Marker, 50, 50)
+	p, err := s.page(ctx, "ListResourceTags", k.ID, in.Limit, in.Marker, 50, 50)
 	if err != nil {
 		return nil, err
 	}

@@ -246,7 +246,7 @@ func (r *Registry) authorize(ctx context.Context, svc *schema.Service, c *Check)
 	if c.Denied != nil && d.Effect != authz.ExplicitlyDenied {
 		return c.Denied
 	}
-	return accessDenied(svc, authz.DeniedMessage(identity.From(ctx).Caller.ARN, c.Action, c.Resource, d))
+	return accessDenied(svc, authz.DeniedMessage(identity.From(ctx).Caller.Name(), c.Action, c.Resource, d))
 }
 
 // accessDenied is the service's form of a refusal; every service writes

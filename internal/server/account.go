@@ -21,17 +21,7 @@ func accountError(err error) error {
 // CreateAccount opens the data directory of cfg, which no server may have open,
 // and adds an account.
 func CreateAccount(ctx context.Context, cfg Config, id string) (AccessKey, error) {
-	if err := cfg.Validate(); err != nil {
-		return AccessKey{}, err
-	}
-	fresh, err := inspectDir(cfg.DataDir)
-	if err != nil {
-		return AccessKey{}, err
-	}
-	if fresh {
-		return AccessKey{}, errors.New(cfg.DataDir + " is not a data directory yet: start `sagekeep serve --data-dir " + cfg.DataDir + "` once")
-	}
-	s, err := Open(ctx, cfg)
+	s, err := openExisting(ctx, cfg)
 	if err != nil {
 		return AccessKey{}, err
 	}

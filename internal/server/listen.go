@@ -62,7 +62,9 @@ func Run(ctx context.Context, cfg Config, ready func(url string)) error {
 }
 
 func (s *Server) serve(ctx context.Context, l net.Listener, url, ca string, ready func(string)) error {
-	s.Start()
+	if err := s.Start(); err != nil {
+		return err
+	}
 	srv := &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),

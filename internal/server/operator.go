@@ -30,7 +30,9 @@ type operatorCall func(ctx context.Context, body []byte) (any, error)
 
 func (s *Server) operatorCalls() map[string]operatorCall {
 	return map[string]operatorCall{
-		"CreateAccount": s.operatorCreateAccount,
+		"CreateAccount":    s.operatorCreateAccount,
+		"ImportCollection": s.operatorImportCollection,
+		"JobProgress":      s.operatorJobProgress,
 	}
 }
 

@@ -16,9 +16,12 @@ import (
 
 	"github.com/sagekeep/sagekeep/internal/blob"
 	"github.com/sagekeep/sagekeep/internal/cloudtrail"
+	"github.com/sagekeep/sagekeep/internal/geospatial"
 	"github.com/sagekeep/sagekeep/internal/iam"
+	"github.com/sagekeep/sagekeep/internal/jobs"
 	"github.com/sagekeep/sagekeep/internal/kms"
 	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/s3"
 	"github.com/sagekeep/sagekeep/internal/seal"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
 	"github.com/sagekeep/sagekeep/internal/store"
@@ -37,12 +40,16 @@ type Server struct {
 	cfg   Config
 	dir   *dataDir
 	store *store.Store
-	blobs blob.Store
+	// Each service has object files of its own, so that none sweeps another's.
+	objects, scenes blob.Store
 
-	registry *protocol.Registry
-	verifier *sigv4.Verifier
-	iam      *iam.Service
-	kms      *kms.Service
+	registry   *protocol.Registry
+	verifier   *sigv4.Verifier
+	iam        *iam.Service
+	kms        *kms.Service
+	s3         *s3.Service
+	geospatial *geospatial.Service
+	jobs       *jobs.Runner
 
 	creds   Credentials
 	credsMu sync.Mutex
@@ -79,11 +86,31 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("open the row store: %w", err)
 	}
 	s.store = store.New(rows, s.dir.keyring, store.Options{})
-	if s.blobs, err = blob.Local(s.dir.file(objectsName), s.dir.file(tmpName), blob.LocalOptions{}); err != nil {
-		return fmt.Errorf("open the object store: %w", err)
+	if err := s.store.Prepare(ctx); err != nil {
+		return fmt.Errorf("open the row store: %w", err)
+	}
+	if s.objects, err = s.openBlobs("s3"); err != nil {
+		return err
+	}
+	if s.scenes, err = s.openBlobs("geospatial"); err != nil {
+		return err
 	}
 	s.wire()
 	return s.loadCredentials(ctx)
+}
+
+// openBlobs opens the segment files of one service.
+func (s *Server) openBlobs(service string) (blob.Store, error) {
+	for _, dir := range []string{s.dir.file(objectsName), s.dir.file(tmpName)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make the object store: %w", err)
+		}
+	}
+	b, err := blob.Local(s.dir.file(objectsName, service), s.dir.file(tmpName, service), blob.LocalOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("open the object store: %w", err)
+	}
+	return b, nil
 }
 
 // wire makes the services. Services meet only here, and only through the
@@ -99,6 +126,18 @@ func (s *Server) wire() {
 	s.iam.Register(s.registry)
 	sts.New(s.iam).Register(s.registry)
 	s.kms.Register(s.registry)
+	keys := keyCalls{registry: s.registry, kms: s.kms}
+	s.s3 = s3.New(s3.Config{
+		Store: s.store, Keyring: s.dir.keyring, Blobs: s.objects, Keys: keys, Principals: s.iam, Authorizer: s.registry,
+		KeyEpoch: s.kms.Epoch, IAMEpoch: func(account string) uint64 { return s.store.Epoch("iam/" + account) },
+	})
+	s.s3.Register(s.registry)
+	s.jobs = jobs.New(jobs.Config{Store: s.store, Log: s.cfg.Log})
+	s.geospatial = geospatial.New(geospatial.Config{
+		Store: s.store, Keyring: s.dir.keyring, Blobs: s.scenes, Jobs: s.jobs, Roles: executionRoles{s.iam}, Keys: keys,
+		Objects: objectCalls{s.registry}, Authorizer: s.registry, KeyEpoch: s.kms.Epoch, Account: s.firstAccount, Log: s.cfg.Log,
+	})
+	s.geospatial.Register(s.registry)
 	cloudtrail.New(cloudtrail.Config{Store: s.store, Keyring: s.dir.keyring}).Register(s.registry)
 	s.registry.Finish()
 }
@@ -149,22 +188,32 @@ func (s *Server) createAccount(ctx context.Context, id string) (AccessKey, error
 }
 
 // Start begins the background work.
-func (s *Server) Start() {
+func (s *Server) Start() error {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.work.Go(func() { s.kms.Maintain(ctx, maintenance, s.cfg.Log) })
+	s.work.Go(func() { s.s3.Maintain(ctx, maintenance, s.cfg.Log) })
+	if err := s.jobs.Start(ctx); err != nil {
+		return fmt.Errorf("start the job runner: %w", err)
+	}
+	return nil
 }
 
 // Close ends the background work and closes the stores. It may be called on a
 // server that opened halfway.
 func (s *Server) Close() error {
+	var errs []error
 	if s.stop != nil {
+		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		errs = append(errs, s.jobs.Close(drain))
+		cancel()
 		s.stop()
 	}
 	s.work.Wait()
-	var errs []error
-	if s.blobs != nil {
-		errs = append(errs, s.blobs.Close())
+	for _, b := range []blob.Store{s.objects, s.scenes} {
+		if b != nil {
+			errs = append(errs, b.Close())
+		}
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -1,0 +1,67 @@
+package server
+
+import (
+	"context"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	s3api "github.com/sagekeep/sagekeep/api/s3"
+	"github.com/sagekeep/sagekeep/api/schema"
+	"github.com/sagekeep/sagekeep/internal/iam"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/kms"
+	"github.com/sagekeep/sagekeep/internal/protocol"
+)
+
+// keyCalls are the KMS operations that other services call, through the
+// pipeline: each is authorised for the caller in ctx and recorded.
+type keyCalls struct {
+	registry *protocol.Registry
+	kms      *kms.Service
+}
+
+func (k keyCalls) GenerateDataKey(ctx context.Context, in *kmsapi.GenerateDataKeyInput) (*kmsapi.GenerateDataKeyOutput, error) {
+	return protocol.Call(ctx, k.registry, kmsapi.GenerateDataKey, in)
+}
+
+func (k keyCalls) GenerateDataKeyWithoutPlaintext(ctx context.Context, in *kmsapi.GenerateDataKeyWithoutPlaintextInput) (*kmsapi.GenerateDataKeyWithoutPlaintextOutput, error) {
+	return protocol.Call(ctx, k.registry, kmsapi.GenerateDataKeyWithoutPlaintext, in)
+}
+
+func (k keyCalls) Decrypt(ctx context.Context, in *kmsapi.DecryptInput) (*kmsapi.DecryptOutput, error) {
+	return protocol.Call(ctx, k.registry, kmsapi.Decrypt, in)
+}
+
+func (k keyCalls) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) (*kmsapi.CreateGrantOutput, error) {
+	return protocol.Call(ctx, k.registry, kmsapi.CreateGrant, in)
+}
+
+func (k keyCalls) RetireGrant(ctx context.Context, in *kmsapi.RetireGrantInput) (*schema.Nothing, error) {
+	return protocol.Call(ctx, k.registry, kmsapi.RetireGrant, in)
+}
+
+func (k keyCalls) Describe(ctx context.Context, keyID string) (arn string, symmetric bool, state string, err error) {
+	info, err := k.kms.Describe(ctx, keyID)
+	return info.ARN, info.Symmetric, info.State, err
+}
+
+func (k keyCalls) Check(ctx context.Context, keyID, action string, ec map[string]string) (protocol.Check, error) {
+	return k.kms.CheckFor(ctx, keyID, action, ec)
+}
+
+// objectCalls are the S3 operations that other services call.
+type objectCalls struct{ registry *protocol.Registry }
+
+func (o objectCalls) PutObject(ctx context.Context, in *s3api.PutObjectInput) (*s3api.PutObjectOutput, error) {
+	return protocol.Call(ctx, o.registry, s3api.PutObject, in)
+}
+
+// executionRoles are the roles that services act under.
+type executionRoles struct{ *iam.Service }
+
+func (executionRoles) PassRoleCheck(roleARN, service string) protocol.Check {
+	return iam.PassRoleCheck(roleARN, service)
+}
+
+func (r executionRoles) AssumeForService(ctx context.Context, roleARN, session, service string) (*identity.Caller, error) {
+	return r.Service.AssumeForService(ctx, roleARN, session, service)
+}
