@@ -1,0 +1,246 @@
+package kms
+
+import (
+	"strings"
+	"testing"
+
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+)
+
+// keyStates are the columns of the table, in its order.
+var keyStates = []kmsapi.KeyState{
+	kmsapi.KeyStateEnabled, kmsapi.KeyStateDisabled, kmsapi.KeyStatePendingDeletion, kmsapi.KeyStatePendingImport,
+	kmsapi.KeyStateUnavailable, kmsapi.KeyStateCreating, kmsapi.KeyStateUpdating,
+}
+
+// subject is what an operation of the table is tried on.
+type subject struct {
+	f                  *fixture
+	key, other, public string
+	blob               []byte
+	alias, spare       string
+	grant              string
+}
+
+// stateTable has one word per state: ok, or the footnote of its error.
+//
+// Source: AWS KMS Developer Guide, "Key states of AWS KMS keys".
+var stateTable = []struct {
+	operation string
+	want      string
+	run       func(s *subject) error
+}{
+	{"Encrypt", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.Encrypt, &kmsapi.EncryptInput{KeyId: s.key, Plaintext: []byte("p")})
+		return err
+	}},
+	{"Decrypt", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: s.blob})
+		return err
+	}},
+	{"ReEncrypt from", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.ReEncrypt, &kmsapi.ReEncryptInput{CiphertextBlob: s.blob, DestinationKeyId: s.other})
+		return err
+	}},
+	{"ReEncrypt to", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		in := &kmsapi.ReEncryptInput{CiphertextBlob: s.f.encrypted(s.f.admin(), s.other, nil), DestinationKeyId: s.key}
+		_, err := try(s.f.admin(), s.f, kmsapi.ReEncrypt, in)
+		return err
+	}},
+	{"GenerateDataKey", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.GenerateDataKey, &kmsapi.GenerateDataKeyInput{KeyId: s.key, KeySpec: kmsapi.DataKeySpecAes256})
+		return err
+	}},
+	{"GenerateDataKeyWithoutPlaintext", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		in := &kmsapi.GenerateDataKeyWithoutPlaintextInput{KeyId: s.key, KeySpec: kmsapi.DataKeySpecAes256}
+		_, err := try(s.f.admin(), s.f, kmsapi.GenerateDataKeyWithoutPlaintext, in)
+		return err
+	}},
+	{"GetPublicKey", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.GetPublicKey, &kmsapi.GetPublicKeyInput{KeyId: s.public})
+		return err
+	}},
+	{"CreateGrant", "ok 1 3 5 ok 14 ok", func(s *subject) error {
+		in := &kmsapi.CreateGrantInput{KeyId: s.key, GranteePrincipal: new(rootARN(home)), Operations: []kmsapi.GrantOperation{kmsapi.GrantOperationDecrypt}}
+		_, err := try(s.f.admin(), s.f, kmsapi.CreateGrant, in)
+		return err
+	}},
+	{"CreateAlias", "ok ok 3 ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: s.alias + "-2", TargetKeyId: s.key})
+		return err
+	}},
+	{"UpdateAlias to", "ok ok 3 ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.UpdateAlias, &kmsapi.UpdateAliasInput{AliasName: s.spare, TargetKeyId: s.key})
+		return err
+	}},
+	{"UpdateAlias from", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.UpdateAlias, &kmsapi.UpdateAliasInput{AliasName: s.alias, TargetKeyId: s.other})
+		return err
+	}},
+	{"DeleteAlias", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.DeleteAlias, &kmsapi.DeleteAliasInput{AliasName: s.alias})
+		return err
+	}},
+	{"ListAliases", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.ListAliases, &kmsapi.ListAliasesInput{KeyId: &s.key})
+		return err
+	}},
+	{"DescribeKey", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.DescribeKey, &kmsapi.DescribeKeyInput{KeyId: s.key})
+		return err
+	}},
+	{"GetKeyPolicy", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.GetKeyPolicy, &kmsapi.GetKeyPolicyInput{KeyId: s.key})
+		return err
+	}},
+	{"PutKeyPolicy", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.PutKeyPolicy, &kmsapi.PutKeyPolicyInput{KeyId: s.key, Policy: defaultPolicy(home)})
+		return err
+	}},
+	{"ListKeyPolicies", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.ListKeyPolicies, &kmsapi.ListKeyPoliciesInput{KeyId: s.key})
+		return err
+	}},
+	{"ListGrants", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.ListGrants, &kmsapi.ListGrantsInput{KeyId: s.key})
+		return err
+	}},
+	{"RetireGrant", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.RetireGrant, &kmsapi.RetireGrantInput{KeyId: new(arnOf(s.key)), GrantId: &s.grant})
+		return err
+	}},
+	{"RevokeGrant", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.RevokeGrant, &kmsapi.RevokeGrantInput{KeyId: s.key, GrantId: s.grant})
+		return err
+	}},
+	{"TagResource", "ok ok 3 ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.TagResource, &kmsapi.TagResourceInput{KeyId: s.key, Tags: []kmsapi.Tag{{TagKey: "k", TagValue: "v"}}})
+		return err
+	}},
+	{"UntagResource", "ok ok 3 ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.UntagResource, &kmsapi.UntagResourceInput{KeyId: s.key, TagKeys: []string{"k"}})
+		return err
+	}},
+	{"ListResourceTags", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.ListResourceTags, &kmsapi.ListResourceTagsInput{KeyId: s.key})
+		return err
+	}},
+	{"UpdateKeyDescription", "ok ok 3 ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.UpdateKeyDescription, &kmsapi.UpdateKeyDescriptionInput{KeyId: s.key, Description: "d"})
+		return err
+	}},
+	{"EnableKey", "ok ok 3 5 ok 14 15", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.EnableKey, &kmsapi.EnableKeyInput{KeyId: s.key})
+		return err
+	}},
+	{"DisableKey", "ok ok 3 5 ok 14 15", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.DisableKey, &kmsapi.DisableKeyInput{KeyId: s.key})
+		return err
+	}},
+	{"EnableKeyRotation", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.EnableKeyRotation, &kmsapi.EnableKeyRotationInput{KeyId: s.key})
+		return err
+	}},
+	{"DisableKeyRotation", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.DisableKeyRotation, &kmsapi.DisableKeyRotationInput{KeyId: s.key})
+		return err
+	}},
+	{"RotateKeyOnDemand", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.RotateKeyOnDemand, &kmsapi.RotateKeyOnDemandInput{KeyId: s.key})
+		return err
+	}},
+	{"GetKeyRotationStatus", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.GetKeyRotationStatus, &kmsapi.GetKeyRotationStatusInput{KeyId: s.key})
+		return err
+	}},
+	{"ListKeyRotations", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.ListKeyRotations, &kmsapi.ListKeyRotationsInput{KeyId: s.key})
+		return err
+	}},
+	{"ScheduleKeyDeletion", "ok ok 3 ok ok ok 15", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.ScheduleKeyDeletion, &kmsapi.ScheduleKeyDeletionInput{KeyId: s.key})
+		return err
+	}},
+	{"CancelKeyDeletion", "4 4 ok 4 4 4 4", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.CancelKeyDeletion, &kmsapi.CancelKeyDeletionInput{KeyId: s.key})
+		return err
+	}},
+}
+
+func TestKeyStates(t *testing.T) {
+	t.Parallel()
+	footnotes := map[string][2]string{
+		"1":  {"DisabledException", " is disabled."},
+		"3":  {"KMSInvalidStateException", " is pending deletion."},
+		"4":  {"KMSInvalidStateException", " is not pending deletion."},
+		"5":  {"KMSInvalidStateException", " is pending import."},
+		"11": {"KMSInvalidStateException", " is unavailable."},
+		"14": {"KMSInvalidStateException", " is creating."},
+		"15": {"KMSInvalidStateException", " is updating."},
+	}
+	f := newFixture(t)
+	other := f.key("")
+	public := must(f.admin(), f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{KeySpec: kmsapi.KeySpecEccNistP256, KeyUsage: kmsapi.KeyUsageTypeSignVerify}).KeyMetadata.KeyId
+	tested := map[string]bool{}
+	for i, row := range stateTable {
+		name, _, _ := strings.Cut(row.operation, " ")
+		tested[name] = true
+		want := strings.Fields(row.want)
+		for j, state := range keyStates {
+			s := &subject{f: f, key: f.key(""), other: other, public: public}
+			s.alias, s.spare = "alias/s"+string(rune('a'+i%26))+"/"+s.key, "alias/spare/"+s.key
+			s.blob = f.encrypted(f.admin(), s.key, nil)
+			must(f.admin(), f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: s.alias, TargetKeyId: s.key})
+			if row.operation == "UpdateAlias to" {
+				must(f.admin(), f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: s.spare, TargetKeyId: other})
+			}
+			s.grant = *must(f.admin(), f, kmsapi.CreateGrant, &kmsapi.CreateGrantInput{
+				KeyId: s.key, GranteePrincipal: new(rootARN(home)), Operations: []kmsapi.GrantOperation{kmsapi.GrantOperationDecrypt},
+			}).GrantId
+			id := s.key
+			if row.operation == "GetPublicKey" {
+				id = public
+			}
+			f.plant(id, func(k *keyRow) { k.State = state })
+			err := row.run(s)
+			note := footnotes[want[j]]
+			text := ""
+			if note[0] != "" {
+				text = arnOf(id) + note[1]
+			}
+			wantError(t, row.operation+" in state "+string(state), err, note[0], text)
+			switch {
+			case row.operation == "UpdateAlias from", row.operation == "UpdateAlias to":
+				must(f.admin(), f, kmsapi.ListAliases, &kmsapi.ListAliasesInput{})
+				for _, name := range []string{s.alias, s.spare} { // other has room for 50
+					_, _ = try(f.admin(), f, kmsapi.DeleteAlias, &kmsapi.DeleteAliasInput{AliasName: name})
+				}
+			case row.operation == "CancelKeyDeletion" && state == kmsapi.KeyStatePendingDeletion:
+				if got := f.row(id).State; got != kmsapi.KeyStateDisabled {
+					t.Errorf("after CancelKeyDeletion the key is %s, want Disabled", got)
+				}
+			}
+		}
+	}
+	for name, op := range map[string]bool{"CreateKey": true, "ListKeys": true, "GenerateRandom": true, "ListRetirableGrants": true} {
+		tested[name] = op // they address no key
+	}
+	for _, op := range f.r.Operations()["kms"] {
+		if !tested[op.Name] {
+			t.Errorf("%s is not in the table of key states", op.Name)
+		}
+	}
+}
+
+// A state that this version does not know is refused, not taken for usable.
+func TestUnknownStateIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.key("")
+	blob := f.encrypted(f.admin(), id, nil)
+	f.plant(id, func(k *keyRow) { k.State = "Frozen" })
+	_, err := try(f.admin(), f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: blob})
+	wantError(t, "Decrypt", err, "KMSInvalidStateException", "")
+	_, err = try(f.admin(), f, kmsapi.EnableKey, &kmsapi.EnableKeyInput{KeyId: id})
+	wantError(t, "EnableKey", err, "KMSInvalidStateException", "")
+}
