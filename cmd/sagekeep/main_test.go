@@ -202,6 +202,9 @@ func TestServeRefuses(t *testing.T) {
 			if code != tc.code || out != "" || !strings.HasPrefix(last, "sagekeep: ") || !strings.Contains(last, tc.want) {
 				t.Errorf("%v = %d, %q, %q; want %d and %q", args, code, out, errs, tc.code, tc.want)
 			}
+			if strings.Count(errs, "\n") != 1 {
+				t.Errorf("%v says more than one line: %q", args, errs)
+			}
 			if strings.Contains(errs, "secret") {
 				t.Errorf("the message shows the password: %q", errs)
 			}

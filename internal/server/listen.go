@@ -37,7 +37,8 @@ func Run(ctx context.Context, cfg Config, ready func(url string)) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	if err := checkSealPlace(&cfg); err != nil {
+	keyInside, err := checkSealPlace(&cfg)
+	if err != nil {
 		return err
 	}
 	tlsConfig, ca, err := tlsOf(&cfg)
@@ -52,6 +53,9 @@ func Run(ctx context.Context, cfg Config, ready func(url string)) error {
 	s, err := Open(ctx, cfg)
 	if err != nil {
 		return err
+	}
+	if keyInside {
+		cfg.Log.Warn("the root key lies in the data directory: who copies the directory copies the key")
 	}
 	scheme := "http"
 	if tlsConfig != nil {
@@ -127,25 +131,24 @@ func health(w http.ResponseWriter, err error) {
 }
 
 // checkSealPlace refuses a seal inside the data directory off loopback: whoever
-// copies the directory would copy the key.
-func checkSealPlace(cfg *Config) error {
+// copies the directory would copy the key. inside reports that the key lies there.
+func checkSealPlace(cfg *Config) (inside bool, err error) {
 	spec, err := seal.Parse(cfg.Seal, cfg.DataDir)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUsage, err)
+		return false, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	if !spec.Inside(cfg.DataDir) {
-		return nil
+		return false, nil
 	}
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("%w: listen: %w", ErrUsage, err)
+		return false, fmt.Errorf("%w: listen: %w", ErrUsage, err)
 	}
 	if !loopback(host) {
-		return fmt.Errorf("%w: the root key lies in the data directory, which is allowed on loopback only: "+
+		return false, fmt.Errorf("%w: the root key lies in the data directory, which is allowed on loopback only: "+
 			"give --seal file:PATH outside of %s, passphrase-file:PATH or passphrase-env:NAME", ErrUsage, cfg.DataDir)
 	}
-	cfg.Log.Warn("the root key lies in the data directory: who copies the directory copies the key")
-	return nil
+	return true, nil
 }
 
 // tlsOf returns the TLS configuration, nil for plain HTTP, and the certificate
