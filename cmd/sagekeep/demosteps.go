@@ -20,6 +20,7 @@ import (
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/client"
+	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/raster"
 	"github.com/sagekeep/sagekeep/internal/server"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
@@ -254,12 +255,12 @@ func (d *demo) inspect(ctx context.Context) error {
 		d.grantID = *g.GrantId
 		d.view.line("grant %s… to %s: %v", (*g.GrantId)[:12], *g.GranteePrincipal, g.Operations)
 	}
-	return d.trail(ctx, "", 30)
+	return d.trail(ctx, func(*audit.Record) bool { return true })
 }
 
-// trail prints the key's events in the order in which they happened: all, or
-// the refused ones of one name.
-func (d *demo) trail(ctx context.Context, name string, n int) error {
+// trail prints those of the key's events that want accepts, in the order in
+// which they happened.
+func (d *demo) trail(ctx context.Context, want func(*audit.Record) bool) error {
 	events, err := client.Call(ctx, d.root, ctapi.LookupEvents, &ctapi.LookupEventsInput{
 		LookupAttributes: []ctapi.LookupAttribute{{AttributeKey: ctapi.LookupAttributeKeyResourceName, AttributeValue: d.keyARN}},
 		MaxResults:       new(int32(50)),
@@ -267,20 +268,15 @@ func (d *demo) trail(ctx context.Context, name string, n int) error {
 	if err != nil {
 		return err
 	}
-	slices.Reverse(events.Events) // oldest first, as it happened
+	slices.Reverse(events.Events) // they come newest first
 	for _, e := range events.Events {
-		if name != "" && *e.EventName != name || n == 0 {
-			continue
-		}
 		var r audit.Record
 		if err := json.Unmarshal([]byte(*e.CloudTrailEvent), &r); err != nil {
 			return err
 		}
-		if name != "" && r.ErrorCode == "" {
-			continue
+		if want(&r) {
+			d.view.event(&r)
 		}
-		n--
-		d.view.event(&r)
 	}
 	return nil
 }
@@ -322,7 +318,9 @@ func (d *demo) revoke(ctx context.Context) error {
 	}
 	d.view.line("the service tried to read the job's results once more:")
 	d.view.line("%s", message)
-	return d.trail(ctx, "Decrypt", 1)
+	return d.trail(ctx, func(r *audit.Record) bool {
+		return r.ErrorCode != "" && r.UserIdentity.Type == string(identity.Service)
+	})
 }
 
 func (d *demo) deleteKey(ctx context.Context) error {

@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/sagekeep/sagekeep/api/schema"
+	"github.com/sagekeep/sagekeep/internal/blob"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
+	"github.com/sagekeep/sagekeep/internal/store"
 )
 
 // unknownOperation is AWS's answer to an operation that the model does not know.
@@ -43,7 +45,20 @@ func (x *exchange) translate(err error, svc *schema.Service) *schema.Error {
 		}
 		return authError(s, p)
 	}
-	return schema.AsError(err)
+	return schema.AsError(storageError(svc, err))
+}
+
+// storageError gives a write that was refused because free space is low its
+// answer, which makes SDKs try again; other errors stay.
+func storageError(svc *schema.Service, err error) error {
+	if !errors.Is(err, store.ErrFull) && !errors.Is(err, blob.ErrFull) {
+		return err
+	}
+	code := "ServiceUnavailableException"
+	if svc != nil && (svc.Protocol == schema.RESTXML || svc.Protocol == schema.AWSQuery) {
+		code = "ServiceUnavailable"
+	}
+	return schema.NewError(code, 503, "free space is low: writes are refused until there is more, reads go on").Because(err)
 }
 
 // authCode is the code and status of one refusal, for each group of protocols.

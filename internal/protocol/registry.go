@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol/wire"
+	"github.com/sagekeep/sagekeep/internal/store"
 )
 
 // Check is one question to the evaluator: may the caller do this to that.
@@ -193,6 +195,7 @@ func (r *Registry) invoke(ctx context.Context, p *audit.Pending, b *binding, in 
 	ctx, entry := p.Begin(ctx, b.op.Service.EventSource, b.op.Name, b.op.ReadOnly, b.op.DataEvent, r.NewID())
 	out, err := r.run(ctx, entry, b, in)
 	if err != nil {
+		err = storageError(b.op.Service, err)
 		e := schema.AsError(err)
 		code := e.Code
 		if e.AuditCode != "" {
@@ -288,6 +291,9 @@ func (r *Registry) journalRest(ctx context.Context, p *audit.Pending) error {
 	}
 	// The caller may be gone; the record is needed all the same.
 	if err := r.journal.Append(context.WithoutCancel(ctx), rest...); err != nil {
+		if errors.Is(err, store.ErrFull) {
+			return err
+		}
 		return schema.NewError("InternalFailure", 500, "the audit record could not be stored").Because(err)
 	}
 	return nil

@@ -71,7 +71,8 @@ func newJournal(s *Store, node [8]byte) *Journal { return &Journal{s: s, node: n
 // number of callers share one block and one sync. The slices may be reused
 // when it has returned. When ctx ends first the entries may or may not be kept.
 //
-// Errors: ErrFull before anything is written; ErrClosed.
+// Errors: ErrFull before anything is written, when even the space kept for
+// records is used up; ErrClosed.
 func (j *Journal) Append(ctx context.Context, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -79,7 +80,7 @@ func (j *Journal) Append(ctx context.Context, entries ...Entry) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := j.s.space.check(); err != nil {
+	if err := j.s.space.checkRecord(); err != nil {
 		return err
 	}
 	if err := j.ready(ctx); err != nil {
@@ -199,7 +200,13 @@ type block struct {
 	packed  []byte // payload as codec has it
 }
 
+// blockStart is the first size of a block's payload: a few records.
+const blockStart = 8 << 10
+
 func (b *block) add(e Entry) {
+	if b.payload == nil {
+		b.payload = make([]byte, 0, max(blockStart, len(e)+binary.MaxVarintLen32))
+	}
 	b.payload = binary.AppendUvarint(b.payload, uint64(len(e)))
 	b.payload = append(b.payload, e...)
 	b.count++
