@@ -1,0 +1,87 @@
+# `make check` is the everyday command: offline once the modules are there.
+# `make help` lists the targets. Tools are pinned in tools/go.mod.
+
+GO        ?= go
+PYTHON    ?= python3
+TOOL      := $(GO) tool -modfile=tools/go.mod
+LINT      := $(GO) tool -modfile=tools/lint/go.mod
+VENV      := .venv
+BIN       := dist/sagekeep$(shell $(GO) env GOEXE)
+FUZZTIME  ?= 20s
+BENCH     ?= .
+COUNT     ?= 1
+TESTFLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build check format vet staticcheck fix deadcode tidy cross test generate generate-check e2e bench fuzz lint \
+	vulncheck nightly clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the static binary, in dist/
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/sagekeep
+
+check: format vet staticcheck fix deadcode tidy cross test ## everything a change must pass
+
+format: ## fail when a file is not formatted
+	@out=$$($(TOOL) gofumpt -l .) || exit 1; \
+	if [ -n "$$out" ]; then echo "not formatted, run \`$(TOOL) gofumpt -w .\`:"; echo "$$out"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(TOOL) staticcheck ./...
+
+fix: ## fail when `go fix` would modernise something
+	$(GO) fix -diff ./...
+
+deadcode: ## fail on functions that neither a command nor a test reaches
+	@out=$$($(TOOL) deadcode -test ./...) || exit 1; \
+	if [ -n "$$out" ]; then echo "unreachable:"; echo "$$out"; exit 1; fi
+
+tidy:
+	$(GO) mod tidy -diff
+
+cross: ## build and vet for the other systems
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build ./...
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build ./...
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) vet ./...
+
+# The race detector needs cgo and a C compiler; nothing else does.
+test: ## every test, with the race detector, in random order
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 10m $(TESTFLAGS) ./...
+
+generate: ## rewrite generated code and pages (network: the pinned botocore wheel)
+	$(GO) generate ./...
+	$(GO) test ./internal/server -run TestCoveragePage -update
+
+generate-check: ## fail when generated API code is stale (network, python3 with pip)
+	cd api && $(GO) run ./internal/generate -check
+
+$(VENV)/ok: e2e/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
+	touch $@
+
+e2e: build $(VENV)/ok ## AWS CLI and boto3 against the built binary
+	SAGEKEEP_BIN="$(CURDIR)/$(BIN)" PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest -q -p no:cacheprovider e2e
+
+bench: ## benchmarks: BENCH=regexp COUNT=n
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	GO='$(GO)' sh tools/fuzz.sh $(FUZZTIME)
+
+lint: ## golangci-lint with .golangci.yaml; its first build takes minutes
+	$(LINT) golangci-lint run ./...
+
+vulncheck: ## known vulnerabilities (network: the Go vulnerability database)
+	$(TOOL) govulncheck ./...
+
+nightly: lint vulncheck fuzz ## what is too slow or too networked for every change
+
+clean:
+	rm -rf dist $(VENV)
