@@ -24,7 +24,11 @@ import (
 // startServer serves a new data directory on a free port until the test ends.
 func startServer(tb testing.TB) (*Server, *client.Client) {
 	tb.Helper()
-	cfg := Config{DataDir: filepath.Join(tb.TempDir(), "data")}
+	return startServerWith(tb, Config{DataDir: filepath.Join(tb.TempDir(), "data")})
+}
+
+func startServerWith(tb testing.TB, cfg Config) (*Server, *client.Client) {
+	tb.Helper()
 	if err := cfg.Validate(); err != nil {
 		tb.Fatal(err)
 	}

@@ -31,6 +31,9 @@ type Config struct {
 	// of them plain HTTP is allowed off loopback.
 	TrustedProxies []netip.Prefix
 	Log            *slog.Logger
+
+	// freeSpace replaces the file system's answer, to test what a full disk does.
+	freeSpace func() (free, total uint64, err error)
 }
 
 // Defaults.

@@ -85,7 +85,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the row store: %w", err)
 	}
-	s.store = store.New(rows, s.dir.keyring, store.Options{})
+	s.store = store.New(rows, s.dir.keyring, store.Options{FreeSpace: s.cfg.freeSpace})
 	if err := s.store.Prepare(ctx); err != nil {
 		return fmt.Errorf("open the row store: %w", err)
 	}
@@ -106,7 +106,11 @@ func (s *Server) openBlobs(service string) (blob.Store, error) {
 			return nil, fmt.Errorf("make the object store: %w", err)
 		}
 	}
-	b, err := blob.Local(s.dir.file(objectsName, service), s.dir.file(tmpName, service), blob.LocalOptions{})
+	var opt blob.LocalOptions
+	if s.cfg.freeSpace != nil {
+		opt.Space = func(string) (uint64, uint64, error) { return s.cfg.freeSpace() }
+	}
+	b, err := blob.Local(s.dir.file(objectsName, service), s.dir.file(tmpName, service), opt)
 	if err != nil {
 		return nil, fmt.Errorf("open the object store: %w", err)
 	}
