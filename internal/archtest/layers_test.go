@@ -150,7 +150,7 @@ var exclusive = []struct {
 	},
 	{
 		imports: "github.com/cockroachdb/pebble/v2/", only: []string{"internal/store/pebblestore", "internal/store/memstore"},
-		why: "the row engine can be replaced",
+		tests: true, why: "the row engine can be replaced; benchmarks may compare with it",
 	},
 	{
 		imports: modulePath + "/internal/store/pebblestore/", only: []string{"internal/store/memstore", "internal/server"},
