@@ -10,11 +10,12 @@ import (
 	"encoding/binary"
 	"hash"
 	"hash/crc32"
-	"hash/crc64"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/minio/crc64nvme"
 
 	s3api "github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/api/schema"
@@ -44,7 +45,7 @@ func algorithms() []algorithm {
 	return []algorithm{
 		{name: s3api.ChecksumAlgorithmCrc32, size: 4, make: func() hash.Hash { return crc32.NewIEEE() }, poly: crc32.IEEE, width: 32},
 		{name: s3api.ChecksumAlgorithmCrc32c, size: 4, make: func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }, poly: crc32.Castagnoli, width: 32},
-		{name: s3api.ChecksumAlgorithmCrc64nvme, size: 8, make: func() hash.Hash { return crc64.New(crc64.MakeTable(crc64NVME)) }, poly: crc64NVME, width: 64},
+		{name: s3api.ChecksumAlgorithmCrc64nvme, size: 8, make: func() hash.Hash { return crc64nvme.New() }, poly: crc64NVME, width: 64},
 		{name: s3api.ChecksumAlgorithmSha1, size: sha1.Size, make: func() hash.Hash { return unenforced(sha1.New) }},
 		{name: s3api.ChecksumAlgorithmSha256, size: sha256.Size, make: sha256.New},
 		{name: s3api.ChecksumAlgorithmSha512, size: sha512.Size, make: sha512.New},
