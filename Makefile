@@ -13,7 +13,7 @@ COUNT     ?= 1
 TESTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check format vet staticcheck fix deadcode tidy cross test generate generate-check e2e bench fuzz lint \
+.PHONY: help build check format vet staticcheck fix deadcode tidy cross cross-vet test generate generate-check e2e bench fuzz lint \
 	vulncheck nightly clean
 
 help: ## list the targets
@@ -44,9 +44,11 @@ deadcode: ## fail on functions that neither a command nor a test reaches
 tidy:
 	$(GO) mod tidy -diff
 
-cross: ## build and vet for the other systems
+cross: ## build for the other systems
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build ./...
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build ./...
+
+cross-vet: ## vet, tests included, for the other systems; compiles every test dependency twice more
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet ./...
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) vet ./...
 
@@ -81,7 +83,7 @@ lint: ## golangci-lint with .golangci.yaml; its first build takes minutes
 vulncheck: ## known vulnerabilities (network: the Go vulnerability database)
 	$(TOOL) govulncheck ./...
 
-nightly: lint vulncheck fuzz ## what is too slow or too networked for every change
+nightly: lint cross-vet vulncheck fuzz ## what is too slow or too networked for every change
 
 clean:
 	rm -rf dist $(VENV)
