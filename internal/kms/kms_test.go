@@ -25,9 +25,9 @@ import (
 )
 
 const (
-	home     = "111122223333"
-	abroad   = "444455556666"
-	region   = "us-west-2"
+	home      = "111122223333"
+	abroad    = "444455556666"
+	region    = "us-west-2"
 	elsewhere = "eu-central-1"
 )
 
@@ -362,4 +362,18 @@ func (f *fixture) row(id string) (k keyRow) {
 		f.Fatal(err)
 	}
 	return k
+}
+
+func (f *fixture) putUserPolicy(c *identity.Caller, policy string) {
+	f.Helper()
+	must(f.by(root(c.Account)), f, iamapi.PutUserPolicy, &iamapi.PutUserPolicyInput{UserName: c.UserName, PolicyName: "p", PolicyDocument: policy})
+}
+
+func containsAll(text string, parts ...string) bool {
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			return false
+		}
+	}
+	return true
 }

@@ -190,13 +190,17 @@ func TestKeyStates(t *testing.T) {
 			s := &subject{f: f, key: f.key(""), other: other, public: public}
 			s.alias, s.spare = "alias/s"+string(rune('a'+i%26))+"/"+s.key, "alias/spare/"+s.key
 			s.blob = f.encrypted(f.admin(), s.key, nil)
-			must(f.admin(), f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: s.alias, TargetKeyId: s.key})
+			if strings.Contains(row.operation, "Alias") {
+				must(f.admin(), f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: s.alias, TargetKeyId: s.key})
+			}
 			if row.operation == "UpdateAlias to" {
 				must(f.admin(), f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: s.spare, TargetKeyId: other})
 			}
-			s.grant = *must(f.admin(), f, kmsapi.CreateGrant, &kmsapi.CreateGrantInput{
-				KeyId: s.key, GranteePrincipal: new(rootARN(home)), Operations: []kmsapi.GrantOperation{kmsapi.GrantOperationDecrypt},
-			}).GrantId
+			if strings.HasSuffix(row.operation, "Grant") {
+				s.grant = *must(f.admin(), f, kmsapi.CreateGrant, &kmsapi.CreateGrantInput{
+					KeyId: s.key, GranteePrincipal: new(rootARN(home)), Operations: []kmsapi.GrantOperation{kmsapi.GrantOperationDecrypt},
+				}).GrantId
+			}
 			id := s.key
 			if row.operation == "GetPublicKey" {
 				id = public
@@ -211,7 +215,6 @@ func TestKeyStates(t *testing.T) {
 			wantError(t, row.operation+" in state "+string(state), err, note[0], text)
 			switch {
 			case row.operation == "UpdateAlias from", row.operation == "UpdateAlias to":
-				must(f.admin(), f, kmsapi.ListAliases, &kmsapi.ListAliasesInput{})
 				for _, name := range []string{s.alias, s.spare} { // other has room for 50
 					_, _ = try(f.admin(), f, kmsapi.DeleteAlias, &kmsapi.DeleteAliasInput{AliasName: name})
 				}
