@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/sagekeep/sagekeep/internal/blob"
 	"github.com/sagekeep/sagekeep/internal/envelope/segment"
 	"github.com/sagekeep/sagekeep/internal/secret"
+	"github.com/sagekeep/sagekeep/internal/store"
 )
 
 // segmentContext says whose and what the bytes of a segment are. NUL stands in
@@ -112,4 +114,34 @@ func (s *Service) deleteSegments(ctx context.Context, ids ...blob.ID) {
 			s.Log.Warn("a segment could not be deleted; the sweeper will", "segment", id.String(), "error", err)
 		}
 	}
+}
+
+// Sweep deletes the segments older than age that no row names: what was being
+// written when the process was killed. It is for a blob store that belongs to
+// the service alone; age must exceed the longest write of one segment, and an
+// import, whose rows come last. It returns how many it deleted.
+func (s *Service) Sweep(ctx context.Context, age time.Duration) (deleted int, err error) {
+	before := s.Now().Add(-age)
+	for info, err := range s.Blobs.List(ctx) {
+		if err != nil {
+			return deleted, fmt.Errorf("geospatial: sweep: %w", err)
+		}
+		if !info.ModTime.Before(before) {
+			continue
+		}
+		owned := false
+		err := s.Store.View(ctx, func(tx *store.Tx) error {
+			owned, err = s.OwnsSegment(tx, info.ID)
+			return err
+		})
+		if err != nil {
+			return deleted, fmt.Errorf("geospatial: sweep: %w", err)
+		}
+		if owned {
+			continue
+		}
+		s.deleteSegments(ctx, info.ID)
+		deleted++
+	}
+	return deleted, nil
 }
