@@ -195,6 +195,8 @@ func TestRoutesAndRefusals(t *testing.T) {
 		{"json private error", request{target: "TrentService.DescribeKey", body: `{"KeyId":"private"}`, service: "kms"}, 500, `InternalFailure`},
 		{"json panic", request{target: "TrentService.DescribeKey", body: `{"KeyId":"panic"}`, service: "kms"}, 500, `InternalFailure`},
 		{"query", request{body: "Action=ListUsers&Version=2010-05-08", contentType: form, service: "iam"}, 200, `<ListUsersResponse`},
+		{"query in the URL", request{method: http.MethodGet, path: "/?Action=ListUsers&Version=2010-05-08", service: "iam"}, 200, `<ListUsersResponse`},
+		{"query in the URL of a POST", request{path: "/?Action=ListUsers&Version=2010-05-08", service: "iam"}, 200, `<ListUsersResponse`},
 		{"query unknown action", request{body: "Action=Nonsense&Version=2010-05-08", contentType: form, service: "iam"}, 400, `<Code>InvalidAction</Code>`},
 		{"query wrong version", request{body: "Action=ListUsers&Version=1999-01-01", contentType: form, service: "iam"}, 400, `NoSuchVersion`},
 		{"query unsigned", request{body: "Action=ListUsers&Version=2010-05-08", contentType: form, unsigned: true}, 403, `MissingAuthenticationToken`},

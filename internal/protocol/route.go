@@ -118,7 +118,8 @@ func isForm(r *http.Request) bool {
 }
 
 // readForm reads the parameters of a query request, from the body of a POST or
-// from the URL of a GET.
+// from the URL of a GET. A presigned POST has an empty body and its parameters
+// in the URL, which the signature covers.
 func (x *exchange) readForm() error {
 	if x.r.Method == http.MethodGet {
 		x.form = queryOf(x.r)
@@ -126,6 +127,10 @@ func (x *exchange) readForm() error {
 	}
 	if err := x.readBody(x.r.Body); err != nil {
 		return err
+	}
+	if len(x.body) == 0 {
+		x.form = queryOf(x.r)
+		return nil
 	}
 	form, err := url.ParseQuery(string(x.body))
 	if err != nil {
