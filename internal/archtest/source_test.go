@@ -137,6 +137,7 @@ var readers = []string{
 	"internal/authz",            // policy documents, globs
 	"internal/envelope",         // tokens
 	"internal/envelope/segment", // SGK1 segments
+	"internal/geospatial",       // STAC items
 	"internal/kms",              // ciphertext blobs, key references
 	"internal/protocol/wire",    // JSON, XML and query requests
 	"internal/raster",           // GeoTIFF files, equations
