@@ -407,16 +407,17 @@ def fetch(url, method="GET"):
 def test_presigned_caller_identity(cloud):
     """What Kubernetes and Vault use as a token of who one is."""
     user = cloud.new_user()
-    url = cloud.boto("sts", user).generate_presigned_url("get_caller_identity", ExpiresIn=60)
-    assert url.startswith(cloud.url)
-    status, body = fetch(url)
-    assert status == 200 and f"<Arn>{user.arn}</Arn>" in body, body
-    status, body = fetch(url.replace("GetCallerIdentity", "GetSessionToken"))
+    for method in ("GET", "POST"):
+        url = cloud.boto("sts", user).generate_presigned_url("get_caller_identity", ExpiresIn=60, HttpMethod=method)
+        assert url.startswith(cloud.url)
+        status, body = fetch(url, method)
+        assert status == 200 and f"<Arn>{user.arn}</Arn>" in body, body
+    status, body = fetch(url.replace("GetCallerIdentity", "GetSessionToken"), "POST")
     assert status == 403 and "SignatureDoesNotMatch" in body, body
     parts = urllib.parse.urlsplit(url)
     query = dict(urllib.parse.parse_qsl(parts.query))
     query["X-Amz-Signature"] = "0" * 64
-    status, body = fetch(parts._replace(query=urllib.parse.urlencode(query)).geturl())
+    status, body = fetch(parts._replace(query=urllib.parse.urlencode(query)).geturl(), "POST")
     assert status == 403 and "SignatureDoesNotMatch" in body, body
 
 
