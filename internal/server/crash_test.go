@@ -44,7 +44,7 @@ type victim struct {
 	c   *client.Client
 }
 
-func startVictim(t *testing.T, dir string) *victim {
+func startVictim(t testing.TB, dir string) *victim {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), crashDir+"="+dir)
