@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type Entry struct {
 	skip   bool
 	// requested: requestParameters are set for good.
 	requested bool
+	touched   []string
 }
 
 type pendingKey struct{}
@@ -138,12 +140,16 @@ func (e *Entry) AddResource(account, typ, arn string) {
 	})
 }
 
-// Names reports whether the record names the resource. A method that acts on
+// Touch notes a resource that was authorised and that the record does not list.
+func (e *Entry) Touch(arn string) { e.set(func(*Record) { e.touched = append(e.touched, arn) }) }
+
+// Names reports whether the resource is in the record, or noted. A method that acts on
 // what a name pointed to when the call was authorised asks this before it acts
 // on what the name points to now.
 func (e *Entry) Names(arn string) bool {
 	found := false
 	e.set(func(r *Record) {
+		found = slices.Contains(e.touched, arn)
 		for _, have := range r.Resources {
 			found = found || have.ARN == arn
 		}

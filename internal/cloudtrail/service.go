@@ -5,6 +5,7 @@
 package cloudtrail
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,9 @@ type Config struct {
 	Store   *store.Store
 	Keyring *envelope.Keyring
 	Now     func() time.Time // nil: time.Now
+	// MaxScanned is the number of records that one LookupEvents reads at most; 0
+	// means 100,000.
+	MaxScanned int
 }
 
 // Service is CloudTrail. Its methods may be called concurrently.
@@ -45,6 +49,12 @@ const (
 	maxResults = 50
 	// retention is how far back LookupEvents sees.
 	retention = 90 * 24 * time.Hour
+	// slack is how long after its eventTime, the start of the call, a record may
+	// still be committed.
+	slack = time.Hour
+	// maxScanned bounds the records that one call reads. A page may end early, or
+	// empty, with a token that goes on.
+	maxScanned = 100_000
 )
 
 // LookupEvents returns management events of the caller's account and region,
@@ -70,7 +80,7 @@ func (s *Service) LookupEvents(ctx context.Context, in *ctapi.LookupEventsInput)
 		scan.Since = *in.StartTime
 	}
 	if in.EndTime != nil {
-		scan.Until = in.EndTime.Add(time.Second) // records carry whole seconds
+		scan.Until = in.EndTime.Add(slack)
 	}
 	if in.NextToken != nil {
 		if scan.After, err = s.openToken(*in.NextToken, c, want); err != nil {
@@ -79,15 +89,17 @@ func (s *Service) LookupEvents(ctx context.Context, in *ctapi.LookupEventsInput)
 	}
 	out := &ctapi.LookupEventsOutput{Events: []ctapi.Event{}}
 	var last []byte
+	scanned := 0
 	for rec, err := range s.Store.Journal().Scan(ctx, scan) {
 		if err != nil {
 			return nil, fmt.Errorf("cloudtrail: read journal: %w", err)
 		}
 		e, ok := want.match(rec.Data)
-		if !ok {
+		if scanned++; !ok && scanned <= s.scanLimit() {
+			last = rec.Cursor
 			continue
 		}
-		if len(out.Events) == limit {
+		if len(out.Events) == limit || scanned > s.scanLimit() {
 			token, err := s.sealToken(last, c, want)
 			if err != nil {
 				return nil, err
@@ -99,6 +111,13 @@ func (s *Service) LookupEvents(ctx context.Context, in *ctapi.LookupEventsInput)
 		last = rec.Cursor
 	}
 	return out, nil
+}
+
+func (s *Service) scanLimit() int {
+	if s.MaxScanned > 0 {
+		return s.MaxScanned
+	}
+	return maxScanned
 }
 
 // filter is one question to the journal.
@@ -137,6 +156,9 @@ func newFilter(in *ctapi.LookupEventsInput, c *identity.Call) (*filter, error) {
 
 // match parses a record and returns it as an event when it answers the question.
 func (f *filter) match(data []byte) (ctapi.Event, bool) {
+	if !bytes.Contains(data, []byte(f.account)) {
+		return ctapi.Event{}, false // the cheap way to say no
+	}
 	var r audit.Record
 	if err := json.Unmarshal(data, &r); err != nil {
 		return ctapi.Event{}, false // records are ours; a damaged one fails its seal first

@@ -155,8 +155,13 @@ func (s *Service) updateAliasChecks(ctx context.Context, in *kmsapi.UpdateAliasI
 		if err != nil {
 			return nil, err
 		}
+		if target == a.Target { // AWS's record lists the alias and its new key
+			audit.From(ctx).Touch(c.Resource)
+			c.ResourceType = ""
+		}
 		checks = append(checks, c)
 	}
+	checks[len(checks)-1].ResourceType = resourceType
 	return checks, nil
 }
 
