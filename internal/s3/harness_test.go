@@ -85,11 +85,6 @@ func (everyone) PrincipalExists(_ context.Context, arn string) (string, bool) {
 	return map[bool]string{true: "AIDA" + strings.ToUpper(name) + "EXAMPLE0000"}[name != ""], name != "ghost"
 }
 
-// journal counts the records that were stored, with those in commits.
-type journal struct{ j *store.Journal }
-
-func (j journal) Append(ctx context.Context, entries ...[]byte) error { return j.j.Append(ctx, entries...) }
-
 // viaKMS is what the server does: KMS through the pipeline.
 type viaKMS struct {
 	r     *protocol.Registry
@@ -115,16 +110,16 @@ func (v *viaKMS) Decrypt(ctx context.Context, in *kmsapi.DecryptInput) (*kmsapi.
 
 // world is a server without its wire.
 type world struct {
-	t        *testing.T
-	reg      *protocol.Registry
-	svc      *s3.Service
-	store    *store.Store
-	blobs    blob.Store
-	kms      *viaKMS
-	eval     *evaluator
-	caller   *identity.Caller
-	region   string
-	objects  string // folder of segments
+	t       *testing.T
+	reg     *protocol.Registry
+	svc     *s3.Service
+	store   *store.Store
+	blobs   blob.Store
+	kms     *viaKMS
+	eval    *evaluator
+	caller  *identity.Caller
+	region  string
+	objects string // folder of segments
 	*shared
 }
 
@@ -166,7 +161,7 @@ func newWorldWith(t *testing.T, with setup) *world {
 	}
 	w.blobs = with.blobs
 	w.store = store.New(with.driver, with.ring, store.Options{FreeSpace: func() (uint64, uint64, error) { return 1 << 40, 1 << 40, nil }})
-	w.reg = protocol.NewRegistry(w.eval, journal{w.store.Journal()})
+	w.reg = protocol.NewRegistry(w.eval, w.store.Journal())
 	w.reg.Now = w.clock
 	w.kms = &viaKMS{r: w.reg}
 	kms.New(kms.Config{

@@ -2,7 +2,6 @@ package s3_test
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -174,5 +173,3 @@ func rule(algorithm s3api.ServerSideEncryption, key *string, bucketKey bool) *s3
 		BucketKeyEnabled:                   &bucketKey,
 	}}}
 }
-
-var _ = io.EOF

@@ -145,14 +145,18 @@ var (
 	garbage = store.Ordered[garbageRow]("s3.garbage")
 )
 
-// encodeObject is the length of the JSON part as a varint, the JSON part, and
-// the inline body as it is.
+// objectVersion is the version of object rows.
+const objectVersion = 1
+
+// encodeObject is a version byte, the length of the JSON part as a varint, the
+// JSON part, and the inline body as it is. See docs/formats/s3.md.
 func encodeObject(o objectRow) ([]byte, error) {
 	head, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, 0, binary.MaxVarintLen64+len(head)+len(o.Inline))
+	b := make([]byte, 0, 1+binary.MaxVarintLen64+len(head)+len(o.Inline))
+	b = append(b, objectVersion)
 	b = binary.AppendUvarint(b, uint64(len(head)))
 	b = append(b, head...)
 	return append(b, o.Inline...), nil
@@ -160,8 +164,18 @@ func encodeObject(o objectRow) ([]byte, error) {
 
 var errObjectRow = errors.New("s3: damaged object row")
 
+// decodeObject reverses encodeObject.
+//
+// Errors: store.ErrNewerFormat.
 func decodeObject(b []byte) (objectRow, error) {
 	var o objectRow
+	if len(b) == 0 || b[0] < objectVersion {
+		return o, errObjectRow
+	}
+	if b[0] > objectVersion {
+		return o, fmt.Errorf("s3: object row of version %d: %w", b[0], store.ErrNewerFormat)
+	}
+	b = b[1:]
 	n, used := binary.Uvarint(b)
 	if used <= 0 || n > uint64(len(b)-used) {
 		return o, errObjectRow
