@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // Error is an AWS API error. Code and Message go to the client; the wrapped
@@ -48,9 +49,7 @@ func (e *Error) Because(cause error) *Error {
 func (e *Error) With(name, value string) *Error {
 	c := *e
 	c.Fields = make(map[string]string, len(e.Fields)+1)
-	for k, v := range e.Fields {
-		c.Fields[k] = v
-	}
+	maps.Copy(c.Fields, e.Fields)
 	c.Fields[name] = value
 	return &c
 }

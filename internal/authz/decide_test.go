@@ -357,8 +357,11 @@ func TestUnreadable(t *testing.T) {
 	identity, resource := compile(t, IdentityPolicy, one(allowAll)), compile(t, ResourcePolicy, one(allowTo("*")))
 	req := &Request{Principal: pAnn, Action: "s3:GetObject", Resource: objARN, ResourceAccount: accA}
 	for _, pols := range []*Policies{
-		{Identity: []*Policy{resource}}, {Identity: []*Policy{identity}, Resource: identity}, {Identity: []*Policy{identity, nil}},
-		{Identity: []*Policy{identity}, RCP: [][]*Policy{{nil}}}, {Identity: []*Policy{identity}, SCP: [][]*Policy{{resource}}},
+		{Identity: []*Policy{resource}},
+		{Identity: []*Policy{identity}, Resource: identity},
+		{Identity: []*Policy{identity, nil}},
+		{Identity: []*Policy{identity}, RCP: [][]*Policy{{nil}}},
+		{Identity: []*Policy{identity}, SCP: [][]*Policy{{resource}}},
 	} {
 		if d := Decide(req, pols, nil); d.Effect != ExplicitlyDenied {
 			t.Errorf("misplaced policy: %+v", d)

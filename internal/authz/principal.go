@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -77,12 +78,7 @@ func (p *Principal) isService(name string) bool {
 	if p.Service == name {
 		return true
 	}
-	for _, n := range p.ServiceNames {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.ServiceNames, name)
 }
 
 // PrincipalForm is what an entry of Principal names.

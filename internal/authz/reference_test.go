@@ -108,11 +108,11 @@ func (c *refCase) fill(version, s string) (out string, ok bool) {
 				ok = false
 			}
 		}
-		lit := ""
+		var lit strings.Builder
 		for _, ch := range []byte(val) {
-			lit += "\x00" + string(ch)
+			lit.WriteString("\x00" + string(ch))
 		}
-		return lit
+		return lit.String()
 	})
 	return out, ok
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -69,9 +70,7 @@ func tagMap(tags []iamapi.Tag, more map[string]string) map[string]string {
 		return nil
 	}
 	m := make(map[string]string, len(tags)+len(more))
-	for k, v := range more {
-		m[k] = v
-	}
+	maps.Copy(m, more)
 	for _, t := range tags {
 		covered := false
 		for k := range more {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sagekeep/sagekeep/api/schema"
@@ -104,11 +105,9 @@ func (x *exchange) named(name string) {
 		x.setOperation(b.op, nil)
 		return
 	}
-	for _, known := range x.svc.Known {
-		if known == name {
-			x.op = &schema.Operation{Service: x.svc.Service, Name: name}
-			return
-		}
+	if slices.Contains(x.svc.Known, name) {
+		x.op = &schema.Operation{Service: x.svc.Service, Name: name}
+		return
 	}
 }
 

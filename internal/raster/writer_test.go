@@ -218,10 +218,20 @@ func TestIntegersRoundAndClamp(t *testing.T) {
 		noData   float64
 		in, want float64
 	}{
-		{Int16, -32768, 2.5, 3}, {Int16, -32768, -2.5, -3}, {Int16, -32768, 2.4999, 2}, {Int16, -32768, 1e9, 32767},
-		{Int16, -32768, -1e9, -32767}, {Int16, -32768, nan, nan}, {Int16, -32768, 0, 0},
-		{Uint16, 65535, 70000, 65534}, {Uint16, 65535, -3, 0}, {Uint16, 0, 0.2, 1}, {Uint16, 0, nan, nan},
-		{Uint8, 255, 254.6, 254}, {Int32, math.MinInt32, 16777217, 16777217}, {Uint32, math.MaxUint32, 4e9, 4e9},
+		{Int16, -32768, 2.5, 3},
+		{Int16, -32768, -2.5, -3},
+		{Int16, -32768, 2.4999, 2},
+		{Int16, -32768, 1e9, 32767},
+		{Int16, -32768, -1e9, -32767},
+		{Int16, -32768, nan, nan},
+		{Int16, -32768, 0, 0},
+		{Uint16, 65535, 70000, 65534},
+		{Uint16, 65535, -3, 0},
+		{Uint16, 0, 0.2, 1},
+		{Uint16, 0, nan, nan},
+		{Uint8, 255, 254.6, 254},
+		{Int32, math.MinInt32, 16777217, 16777217},
+		{Uint32, math.MaxUint32, 4e9, 4e9},
 		{Int8, -128, -100, -100},
 	} {
 		l, err := NewLayout(Spec{Width: 16, Height: 16, SampleType: tc.typ, TileSize: 16, NoData: tc.noData, HasNoData: true})

@@ -15,7 +15,9 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/sagekeep/sagekeep/internal/protocol"
@@ -102,6 +104,10 @@ func (s *Server) Handler() http.Handler {
 	}
 	operator := s.operatorHandler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil && !s.plainPeer(r.RemoteAddr) {
+			http.Error(w, "plain HTTP is for this machine and for the trusted proxies", http.StatusForbidden)
+			return
+		}
 		// Not a ServeMux: it would clean paths that are signed as sent.
 		switch {
 		case r.URL.Path == "/healthz" && unsigned(r):
@@ -114,6 +120,17 @@ func (s *Server) Handler() http.Handler {
 			api.ServeHTTP(w, r)
 		}
 	})
+}
+
+// plainPeer reports whether a peer may talk plain HTTP: one on this machine, or a
+// trusted proxy, which has the TLS connection of the client.
+func (s *Server) plainPeer(remote string) bool {
+	a, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return false
+	}
+	ip := a.Addr().Unmap()
+	return ip.IsLoopback() || slices.ContainsFunc(s.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 func unsigned(r *http.Request) bool {

@@ -47,10 +47,14 @@ func TestAuditLeavesOut(t *testing.T) {
 		v     any
 		want  string
 	}{
-		{"plaintext and ciphertext", kms.Encrypt.Input, &kms.EncryptInput{KeyId: "alias/a", Plaintext: []byte("secret"),
-			EncryptionContext: map[string]string{"Purpose": "x"}, GrantTokens: []string{}}, `{"keyId":"alias/a","encryptionContext":{"Purpose":"x"},"grantTokens":[]}`},
-		{"account id", kms.DescribeKey.Output, &kms.DescribeKeyOutput{KeyMetadata: &kms.KeyMetadata{KeyId: "k", AWSAccountId: new("111122223333")}},
-			`{"keyMetadata":{"aWSAccountId":"111122223333","keyId":"k"}}`},
+		{"plaintext and ciphertext", kms.Encrypt.Input, &kms.EncryptInput{
+			KeyId: "alias/a", Plaintext: []byte("secret"),
+			EncryptionContext: map[string]string{"Purpose": "x"}, GrantTokens: []string{},
+		}, `{"keyId":"alias/a","encryptionContext":{"Purpose":"x"},"grantTokens":[]}`},
+		{
+			"account id", kms.DescribeKey.Output, &kms.DescribeKeyOutput{KeyMetadata: &kms.KeyMetadata{KeyId: "k", AWSAccountId: new("111122223333")}},
+			`{"keyMetadata":{"aWSAccountId":"111122223333","keyId":"k"}}`,
+		},
 		{"everything", kms.GenerateRandom.Output, &kms.GenerateRandomOutput{Plaintext: []byte("secret")}, `null`},
 		{"no value", kms.GenerateRandom.Output, nil, `null`},
 		{"no shape", nil, &schema.Nothing{}, `null`},

@@ -28,14 +28,20 @@ func TestEncodeError(t *testing.T) {
 		{"json, refused", kms, "POST", schema.NewError("AccessDeniedException", 400, "no"), 400, "X-Amzn-Requestid", `{"__type":"AccessDeniedException","Message":"no"}`},
 		{"json, fields", kms, "POST", schema.NewError("A", 400, "").With("z", "1").With("b", "2"), 400, "X-Amzn-Requestid", `{"__type":"A","message":"","b":"2","z":"1"}`},
 		{"rest json", service(schema.RESTJSON1), "POST", schema.NewError("ConflictException", 409, "no").With("ResourceId", "r"), 409, "X-Amzn-Errortype", `{"Message":"no","ResourceId":"r"}`},
-		{"s3", service(schema.RESTXML), "GET", noBucket, 404, "X-Amz-Id-2",
-			xmlProlog + `<Error><Code>NoSuchBucket</Code><Message>The bucket &amp; its</Message><BucketName>b</BucketName><Resource>/b/k</Resource><RequestId>r</RequestId><HostId>h</HostId></Error>`},
+		{
+			"s3", service(schema.RESTXML), "GET", noBucket, 404, "X-Amz-Id-2",
+			xmlProlog + `<Error><Code>NoSuchBucket</Code><Message>The bucket &amp; its</Message><BucketName>b</BucketName><Resource>/b/k</Resource><RequestId>r</RequestId><HostId>h</HostId></Error>`,
+		},
 		{"s3 head", service(schema.RESTXML), "HEAD", noBucket, 404, "X-Amz-Request-Id", ""},
 		{"s3 not modified", service(schema.RESTXML), "GET", schema.NewError("NotModified", 304, ""), 304, "X-Amz-Request-Id", ""},
-		{"query", service(schema.AWSQuery), "POST", schema.NewError("NoSuchEntity", 404, "<none>"), 404, "X-Amzn-Requestid",
-			`<ErrorResponse xmlns="https://made-up.example/doc/"><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>&lt;none&gt;</Message></Error><RequestId>r</RequestId></ErrorResponse>`},
-		{"query, ours", service(schema.AWSQuery), "POST", schema.NewError("InternalFailure", 500, "x"), 500, "X-Amzn-Requestid",
-			`<ErrorResponse xmlns="https://made-up.example/doc/"><Error><Type>Receiver</Type><Code>InternalFailure</Code><Message>x</Message></Error><RequestId>r</RequestId></ErrorResponse>`},
+		{
+			"query", service(schema.AWSQuery), "POST", schema.NewError("NoSuchEntity", 404, "<none>"), 404, "X-Amzn-Requestid",
+			`<ErrorResponse xmlns="https://made-up.example/doc/"><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>&lt;none&gt;</Message></Error><RequestId>r</RequestId></ErrorResponse>`,
+		},
+		{
+			"query, ours", service(schema.AWSQuery), "POST", schema.NewError("InternalFailure", 500, "x"), 500, "X-Amzn-Requestid",
+			`<ErrorResponse xmlns="https://made-up.example/doc/"><Error><Type>Receiver</Type><Code>InternalFailure</Code><Message>x</Message></Error><RequestId>r</RequestId></ErrorResponse>`,
+		},
 		{"no status", kms, "POST", &schema.Error{Code: "A"}, 400, "X-Amzn-Requestid", `{"__type":"A","message":""}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

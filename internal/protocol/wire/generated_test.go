@@ -208,11 +208,11 @@ func (f *filler) expression(b *strings.Builder, re *syntax.Regexp, more int) {
 
 // drain takes the content out of every reader, so that values compare.
 func drain(v reflect.Value) (content string) {
-	for i := range v.NumField() {
-		if r := readerOf(v.Field(i)); r != nil {
+	for _, field := range v.Fields() {
+		if r := readerOf(field); r != nil {
 			b, _ := io.ReadAll(r)
 			content += string(b)
-			v.Field(i).SetZero()
+			field.SetZero()
 		}
 	}
 	return content
@@ -334,9 +334,9 @@ func walk(t *testing.T, router *Router, op *schema.Operation, seed uint64) {
 
 // rewind gives every reader its content again.
 func rewind(v reflect.Value, content string) {
-	for i := range v.NumField() {
-		if readerOf(v.Field(i)) != nil {
-			v.Field(i).Set(reflect.ValueOf(strings.NewReader(content)))
+	for _, field := range v.Fields() {
+		if readerOf(field) != nil {
+			field.Set(reflect.ValueOf(strings.NewReader(content)))
 		}
 	}
 }

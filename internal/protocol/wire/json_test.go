@@ -257,7 +257,8 @@ type dataKeyOutput struct {
 func dataKeyOp() *schema.Operation {
 	blob := &schema.Shape{Name: "Blob", Kind: schema.Blob}
 	id := &schema.Shape{Name: "KeyId", Kind: schema.String, Min: bound(1), Max: bound(2048)}
-	return &schema.Operation{Service: service(schema.AWSJSON11), Name: "GenerateDataKey", Method: "POST", Path: "/", Status: 200,
+	return &schema.Operation{
+		Service: service(schema.AWSJSON11), Name: "GenerateDataKey", Method: "POST", Path: "/", Status: 200,
 		Input: &schema.Shape{Name: "In", Kind: schema.Structure, Members: []schema.Member{
 			{Name: "KeyId", Required: true, Shape: id},
 			{Name: "EncryptionContext", Shape: &schema.Shape{Name: "Map", Kind: schema.Map, Key: of(str()), Elem: of(str())}},
@@ -294,8 +295,10 @@ func (d discard) WriteHeader(int)             {}
 
 func BenchmarkEncodeOutputJSON(b *testing.B) {
 	op := dataKeyOp()
-	out := &dataKeyOutput{CiphertextBlob: make([]byte, 184), Plaintext: make([]byte, 32),
-		KeyId: new("arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")}
+	out := &dataKeyOutput{
+		CiphertextBlob: make([]byte, 184), Plaintext: make([]byte, 32),
+		KeyId: new("arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"),
+	}
 	w := discard{make(http.Header)}
 	b.ReportAllocs()
 	for b.Loop() {

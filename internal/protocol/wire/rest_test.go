@@ -40,14 +40,18 @@ func TestRESTRoundTrip(t *testing.T) {
 		answer      string
 		contentType string
 	}{
-		"restJson1": {schema.RESTJSON1,
+		"restJson1": {
+			schema.RESTJSON1,
 			"http://h/things/arn%3Aaws%3Ax%2Fy%20z/a//b%2Bc%25%C3%A9/?op=1&max-items=7&other=v%261&since=2026-01-02T03%3A04%3A05Z&tagKeys=k%201&tagKeys=k%2B2",
 			`{"title":"<a & b>","Tags":[{"TagKey":"k","TagValue":"v"},{"TagKey":"l"}]}`,
-			`{"title":"<a & b>","Tags":[{"TagKey":"k"}],"At":1767323045.12}`, "application/json"},
-		"restXml": {schema.RESTXML,
+			`{"title":"<a & b>","Tags":[{"TagKey":"k"}],"At":1767323045.12}`, "application/json",
+		},
+		"restXml": {
+			schema.RESTXML,
 			"http://h/things/arn%3Aaws%3Ax%2Fy%20z/a//b%2Bc%25%C3%A9/?op=1&max-items=7&other=v%261&since=2026-01-02T03%3A04%3A05.000Z&tagKeys=k%201&tagKeys=k%2B2",
 			xmlProlog + `<PutThingRequest xmlns="https://made-up.example/doc/"><title>&lt;a &amp; b&gt;</title><Tags><TagKey>k</TagKey><TagValue>v</TagValue></Tags><Tags><TagKey>l</TagKey></Tags></PutThingRequest>`,
-			xmlProlog + `<RestedResult xmlns="https://made-up.example/doc/"><title>&lt;a &amp; b&gt;</title><Tags><TagKey>k</TagKey></Tags><At>2026-01-02T03:04:05.120Z</At></RestedResult>`, "application/xml"},
+			xmlProlog + `<RestedResult xmlns="https://made-up.example/doc/"><title>&lt;a &amp; b&gt;</title><Tags><TagKey>k</TagKey></Tags><At>2026-01-02T03:04:05.120Z</At></RestedResult>`, "application/xml",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,8 +80,10 @@ func TestRESTRoundTrip(t *testing.T) {
 
 			at := time.Date(2026, 1, 2, 3, 4, 5, 120e6, time.UTC)
 			whole := at.Truncate(time.Second)
-			out := &restedOutput{Status: new(int32(202)), Token: new("t"), Changed: &whole, Meta: map[string]string{"a-b": "c"},
-				Title: new("<a & b>"), Tags: []tag{{TagKey: "k"}}, At: &at}
+			out := &restedOutput{
+				Status: new(int32(202)), Token: new("t"), Changed: &whole, Meta: map[string]string{"a-b": "c"},
+				Title: new("<a & b>"), Tags: []tag{{TagKey: "k"}}, At: &at,
+			}
 			w := httptest.NewRecorder()
 			if err := EncodeOutput(op, w, "r", out); err != nil {
 				t.Fatal(err)
@@ -113,8 +119,10 @@ func TestRESTErrors(t *testing.T) {
 		{name: "empty label", token: "t", labels: map[string]string{"Id": "", "Rest": "r"}, json: "ValidationException: Value '' at 'id' failed to satisfy constraint: Member must have length greater than or equal to 1"},
 		{name: "label in another charset", token: "t", labels: map[string]string{"Id": "i", "Rest": "\xff"}, json: "SerializationException: ", xml: "InvalidURI: "},
 		{name: "header in another charset", token: "\xe9", labels: good, json: "SerializationException: ", xml: "InvalidArgument: x-amz-token"},
-		{name: "bad number", token: "t", labels: good, query: "max-items=ten", json: "SerializationException: STRING_VALUE can not be converted to an Integer",
-			xml: "InvalidArgument: Provided max-items not an integer or within integer range"},
+		{
+			name: "bad number", token: "t", labels: good, query: "max-items=ten", json: "SerializationException: STRING_VALUE can not be converted to an Integer",
+			xml: "InvalidArgument: Provided max-items not an integer or within integer range",
+		},
 		{name: "number too large", token: "t", labels: good, query: "max-items=21", json: "ValidationException: Value '21' at 'max-items'"},
 		{name: "empty number", token: "t", labels: good, query: "max-items=", json: "SerializationException: "},
 		{name: "constraint in body", token: "t", labels: good, body: `{"Tags":[{}]}`, json: "ValidationException: Value null at 'tags.1.member.tagKey'", xml: "MalformedXML: "},

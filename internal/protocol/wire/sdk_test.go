@@ -104,8 +104,10 @@ func TestSDKWithKMS(t *testing.T) {
 	})
 	c := awskms.New(awskms.Options{Region: "us-west-2", BaseEndpoint: &url, Credentials: sdkCredentials, RetryMaxAttempts: 1})
 	ctx := t.Context()
-	key, err := c.GenerateDataKey(ctx, &awskms.GenerateDataKeyInput{KeyId: aws.String("alias/a"), KeySpec: kmstypes.DataKeySpecAes256,
-		EncryptionContext: map[string]string{"a": "é<>"}})
+	key, err := c.GenerateDataKey(ctx, &awskms.GenerateDataKeyInput{
+		KeyId: aws.String("alias/a"), KeySpec: kmstypes.DataKeySpecAes256,
+		EncryptionContext: map[string]string{"a": "é<>"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +151,10 @@ func TestSDKWithS3(t *testing.T) {
 			return nil, schema.NewError("NoSuchKey", 404, "")
 		case *s3.ListObjectsV2Input:
 			wantEqual(t, "prefix", *in.Prefix, "p q")
-			return &s3.ListObjectsV2Output{Contents: []s3.Object{{Key: new("p q<&>"), LastModified: &at, Size: new(int64(7))}},
-				CommonPrefixes: []s3.CommonPrefix{{Prefix: new("x/")}}}, nil
+			return &s3.ListObjectsV2Output{
+				Contents:       []s3.Object{{Key: new("p q<&>"), LastModified: &at, Size: new(int64(7))}},
+				CommonPrefixes: []s3.CommonPrefix{{Prefix: new("x/")}},
+			}, nil
 		case *s3.DeleteObjectsInput:
 			wantEqual(t, "objects", len(in.Delete.Objects), 2)
 			return &s3.DeleteObjectsOutput{Deleted: []s3.DeletedObject{{Key: new("a")}}, Errors: []s3.Error{{Key: new("b"), Code: new("AccessDenied")}}}, nil
@@ -164,8 +168,10 @@ func TestSDKWithS3(t *testing.T) {
 		}
 		return nil, schema.NewError("NotImplemented", 501, "%s", op.Name)
 	})
-	c := awss3.New(awss3.Options{Region: "us-west-2", BaseEndpoint: &url, Credentials: sdkCredentials, UsePathStyle: true, RetryMaxAttempts: 1,
-		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired})
+	c := awss3.New(awss3.Options{
+		Region: "us-west-2", BaseEndpoint: &url, Credentials: sdkCredentials, UsePathStyle: true, RetryMaxAttempts: 1,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+	})
 	ctx, bucket := t.Context(), aws.String("bucket")
 	put, err := c.PutObject(ctx, &awss3.PutObjectInput{Bucket: bucket, Key: aws.String("a b/ü+%/../c"), Body: strings.NewReader("content"), Metadata: map[string]string{"Colour": "red"}})
 	if err != nil {
@@ -207,8 +213,10 @@ func TestSDKWithS3(t *testing.T) {
 	if err != nil || *copied.CopyObjectResult.ETag != `"c"` {
 		t.Errorf("copied %+v, %v", copied, err)
 	}
-	complete, err := c.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{Bucket: bucket, Key: aws.String("k"), UploadId: aws.String("u"),
-		MultipartUpload: &s3types.CompletedMultipartUpload{Parts: []s3types.CompletedPart{{ETag: aws.String("e"), PartNumber: aws.Int32(1)}}}})
+	complete, err := c.CompleteMultipartUpload(ctx, &awss3.CompleteMultipartUploadInput{
+		Bucket: bucket, Key: aws.String("k"), UploadId: aws.String("u"),
+		MultipartUpload: &s3types.CompletedMultipartUpload{Parts: []s3types.CompletedPart{{ETag: aws.String("e"), PartNumber: aws.Int32(1)}}},
+	})
 	if err != nil || *complete.ETag != `"m-1"` {
 		t.Errorf("completed %+v, %v", complete, err)
 	}
@@ -235,8 +243,10 @@ func TestSDKWithIAM(t *testing.T) {
 	})
 	c := awsiam.New(awsiam.Options{Region: "us-east-1", BaseEndpoint: &url, Credentials: sdkCredentials, RetryMaxAttempts: 1})
 	ctx := t.Context()
-	role, err := c.CreateRole(ctx, &awsiam.CreateRoleInput{RoleName: aws.String("r"), AssumeRolePolicyDocument: aws.String(`{"Statement": [ 1+1 ]}`),
-		Tags: []iamtypes.Tag{{Key: aws.String("a"), Value: aws.String("1 +é")}, {Key: aws.String("b"), Value: aws.String("")}}})
+	role, err := c.CreateRole(ctx, &awsiam.CreateRoleInput{
+		RoleName: aws.String("r"), AssumeRolePolicyDocument: aws.String(`{"Statement": [ 1+1 ]}`),
+		Tags: []iamtypes.Tag{{Key: aws.String("a"), Value: aws.String("1 +é")}, {Key: aws.String("b"), Value: aws.String("")}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,15 +279,18 @@ func TestSDKWithGeospatial(t *testing.T) {
 			return &geospatial.UntagResourceOutput{}, nil
 		case *geospatial.ListEarthObservationJobsInput:
 			return &geospatial.ListEarthObservationJobsOutput{EarthObservationJobSummaries: []geospatial.ListEarthObservationJobOutputConfig{
-				{Arn: arn, Name: "n", CreationTime: at, Status: "COMPLETED", OperationType: "BandMath"}}}, nil
+				{Arn: arn, Name: "n", CreationTime: at, Status: "COMPLETED", OperationType: "BandMath"},
+			}}, nil
 		case *geospatial.GetTileInput:
 			wantEqual(t, "tile", []int32{in.Z, in.X, in.Y}, []int32{1, 2, 3})
 			return &geospatial.GetTileOutput{BinaryFile: strings.NewReader("png")}, nil
 		}
 		return nil, schema.NewError("ConflictException", 409, "no").With("ResourceId", "r")
 	})
-	c := awsgeo.New(session.Must(session.NewSession(&v1aws.Config{Region: v1aws.String("us-west-2"), Endpoint: &url, MaxRetries: v1aws.Int(0),
-		Credentials: v1credentials.NewStaticCredentials("AKIDEXAMPLE", "not-a-secret", "")})))
+	c := awsgeo.New(session.Must(session.NewSession(&v1aws.Config{
+		Region: new("us-west-2"), Endpoint: &url, MaxRetries: new(0),
+		Credentials: v1credentials.NewStaticCredentials("AKIDEXAMPLE", "not-a-secret", ""),
+	})))
 	tags, err := c.ListTagsForResource(&awsgeo.ListTagsForResourceInput{ResourceArn: v1aws.String(arn)})
 	if err != nil || *tags.Tags["a"] != "b" {
 		t.Errorf("tags %v, %v", tags, err)
@@ -289,8 +302,10 @@ func TestSDKWithGeospatial(t *testing.T) {
 	if err != nil || len(jobs.EarthObservationJobSummaries) != 1 || !jobs.EarthObservationJobSummaries[0].CreationTime.Equal(at) {
 		t.Errorf("jobs %v, %v", jobs, err)
 	}
-	tile, err := c.GetTile(&awsgeo.GetTileInput{Z: v1aws.Int64(1), X: v1aws.Int64(2), Y: v1aws.Int64(3), Arn: v1aws.String(arn),
-		ImageAssets: v1aws.StringSlice([]string{"red"}), Target: v1aws.String("INPUT")})
+	tile, err := c.GetTile(&awsgeo.GetTileInput{
+		Z: v1aws.Int64(1), X: v1aws.Int64(2), Y: v1aws.Int64(3), Arn: v1aws.String(arn),
+		ImageAssets: v1aws.StringSlice([]string{"red"}), Target: new("INPUT"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,8 @@ type everything struct {
 	Secret  *string
 }
 
-func bound(f float64) *float64 { return &f }
+//go:fix inline
+func bound(f float64) *float64 { return new(f) }
 
 func str() *schema.Shape { return &schema.Shape{Name: "String", Kind: schema.String} }
 
@@ -80,15 +81,21 @@ func everythingShape() *schema.Shape {
 		{Name: "At", Shape: &schema.Shape{Name: "Date", Kind: schema.Timestamp}},
 		{Name: "When", Shape: &schema.Shape{Name: "ISODate", Kind: schema.Timestamp, Time: schema.TimeISO8601}},
 		{Name: "Data", Shape: &schema.Shape{Name: "Data", Kind: schema.Blob, Max: bound(16)}},
-		{Name: "Names", Shape: &schema.Shape{Name: "Names", Kind: schema.List, Max: bound(3),
-			Elem: of(&schema.Shape{Name: "Short", Kind: schema.String, Min: bound(1), Max: bound(4)})}},
+		{Name: "Names", Shape: &schema.Shape{
+			Name: "Names", Kind: schema.List, Max: bound(3),
+			Elem: of(&schema.Shape{Name: "Short", Kind: schema.String, Min: bound(1), Max: bound(4)}),
+		}},
 		{Name: "Levels", Shape: &schema.Shape{Name: "Levels", Kind: schema.List, Elem: of(levels)}},
 		{Name: "Tags", Shape: &schema.Shape{Name: "TagList", Kind: schema.List, Elem: of(tagShape())}},
-		{Name: "Context", Shape: &schema.Shape{Name: "Context", Kind: schema.Map, Key: of(str()),
-			Elem: of(&schema.Shape{Name: "ContextValue", Kind: schema.String, Max: bound(8)})}},
+		{Name: "Context", Shape: &schema.Shape{
+			Name: "Context", Kind: schema.Map, Key: of(str()),
+			Elem: of(&schema.Shape{Name: "ContextValue", Kind: schema.String, Max: bound(8)}),
+		}},
 		{Name: "Points", Shape: &schema.Shape{Name: "Points", Kind: schema.Map, Key: of(str()), Elem: of(p)}},
-		{Name: "Rings", Shape: &schema.Shape{Name: "Rings", Kind: schema.List,
-			Elem: of(&schema.Shape{Name: "Ring", Kind: schema.List, Elem: of(double), Min: bound(2)})}},
+		{Name: "Rings", Shape: &schema.Shape{
+			Name: "Rings", Kind: schema.List,
+			Elem: of(&schema.Shape{Name: "Ring", Kind: schema.List, Elem: of(double), Min: bound(2)}),
+		}},
 		{Name: "Choice", Shape: &schema.Shape{Name: "Choice", Kind: schema.Structure, Union: true, Members: []schema.Member{
 			{Name: "Point", Shape: p}, {Name: "Text", Shape: str()},
 		}}},
@@ -99,13 +106,17 @@ func everythingShape() *schema.Shape {
 }
 
 func service(p schema.Protocol) *schema.Service {
-	return &schema.Service{Name: "made-up", Protocol: p, APIVersion: "2026-01-02", TargetPrefix: "MadeUp",
-		XMLNamespace: "https://made-up.example/doc/"}
+	return &schema.Service{
+		Name: "made-up", Protocol: p, APIVersion: "2026-01-02", TargetPrefix: "MadeUp",
+		XMLNamespace: "https://made-up.example/doc/",
+	}
 }
 
 func jsonOp() *schema.Operation {
-	return &schema.Operation{Service: service(schema.AWSJSON11), Name: "DoIt", Method: "POST", Path: "/", Status: 200,
-		Input: everythingShape(), Output: everythingShape()}
+	return &schema.Operation{
+		Service: service(schema.AWSJSON11), Name: "DoIt", Method: "POST", Path: "/", Status: 200,
+		Input: everythingShape(), Output: everythingShape(),
+	}
 }
 
 // rested has a member in every place of a REST message.
@@ -145,8 +156,10 @@ func restedShape() *schema.Shape {
 }
 
 func restOp(p schema.Protocol) *schema.Operation {
-	return &schema.Operation{Service: service(p), Name: "PutThing", Method: "POST", Path: "/things/{Id}/{Rest+}?op=1", Status: 201,
-		Input: restedShape(), Output: restedOutputShape()}
+	return &schema.Operation{
+		Service: service(p), Name: "PutThing", Method: "POST", Path: "/things/{Id}/{Rest+}?op=1", Status: 201,
+		Input: restedShape(), Output: restedOutputShape(),
+	}
 }
 
 type restedOutput struct {
@@ -185,6 +198,8 @@ func streamOp() *schema.Operation {
 			{Name: "Body", Shape: &schema.Shape{Name: "Body", Kind: schema.Blob, Streaming: true}},
 		}}
 	}
-	return &schema.Operation{Service: service(schema.RESTXML), Name: "PutStream", Method: "PUT", Path: "/{x-bucket}", Status: 200,
-		Input: shape(schema.InURI), Output: shape(schema.InHeader)}
+	return &schema.Operation{
+		Service: service(schema.RESTXML), Name: "PutStream", Method: "PUT", Path: "/{x-bucket}", Status: 200,
+		Input: shape(schema.InURI), Output: shape(schema.InHeader),
+	}
 }

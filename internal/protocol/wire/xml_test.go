@@ -35,11 +35,15 @@ func xmlOp() *schema.Operation {
 			{Name: "ID", Shape: str()},
 		}}, XMLNS: xsiNamespace, XMLNSPrefix: "xsi"},
 		{Name: "Status", Shape: str()},
-		{Name: "Sizes", WireName: "Size", Flattened: true, Shape: &schema.Shape{Name: "Sizes", Kind: schema.List,
-			Elem: of(&schema.Shape{Name: "Size", Kind: schema.Integer})}},
+		{Name: "Sizes", WireName: "Size", Flattened: true, Shape: &schema.Shape{
+			Name: "Sizes", Kind: schema.List,
+			Elem: of(&schema.Shape{Name: "Size", Kind: schema.Integer}),
+		}},
 		{Name: "Wrapped", Shape: &schema.Shape{Name: "Wrapped", Kind: schema.List, Elem: &schema.Member{Name: "member", WireName: "Item", Shape: str()}}},
-		{Name: "Flat", WireName: "Pair", Shape: &schema.Shape{Name: "Flat", Kind: schema.Map, Flattened: true,
-			Key: &schema.Member{WireName: "K", Shape: str()}, Elem: &schema.Member{WireName: "V", Shape: str()}}},
+		{Name: "Flat", WireName: "Pair", Shape: &schema.Shape{
+			Name: "Flat", Kind: schema.Map, Flattened: true,
+			Key: &schema.Member{WireName: "K", Shape: str()}, Elem: &schema.Member{WireName: "V", Shape: str()},
+		}},
 		{Name: "On", Shape: &schema.Shape{Name: "On", Kind: schema.Boolean}},
 	}}
 	in := &schema.Shape{Name: "In", Kind: schema.Structure, Payload: 1, Members: []schema.Member{
@@ -53,8 +57,10 @@ type grantedBody struct{ Policy *granted }
 func TestXMLPayload(t *testing.T) {
 	t.Parallel()
 	op := xmlOp()
-	v := &grantedBody{&granted{Grantee: &grantee{Kind: "Canonical&User", ID: new("x")}, Status: new("a\x01\rb"), Sizes: []int32{1, 2},
-		Wrapped: []string{}, Flat: map[string]string{"a": "b"}, On: new(true)}}
+	v := &grantedBody{&granted{
+		Grantee: &grantee{Kind: "Canonical&User", ID: new("x")}, Status: new("a\x01\rb"), Sizes: []int32{1, 2},
+		Wrapped: []string{}, Flat: map[string]string{"a": "b"}, On: new(true),
+	}}
 	want := xmlProlog + `<AccessPolicy xmlns="https://made-up.example/doc/"><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="Canonical&amp;User">` +
 		`<ID>x</ID></Grantee><Status>a` + "\uFFFD" + `&#13;b</Status><Size>1</Size><Size>2</Size><Wrapped/><Pair><K>a</K><V>b</V></Pair><On>true</On></AccessPolicy>`
 	_, body, err := EncodeInput(op, "http://h", v)
@@ -124,17 +130,27 @@ func TestS3Answers(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"bucket location", s3.GetBucketLocation.Operation, &s3.GetBucketLocationOutput{LocationConstraint: "eu-west-1"}, 200,
-			xmlProlog + `<LocationConstraint ` + ns + `>eu-west-1</LocationConstraint>`},
-		{"bucket location of us-east-1", s3.GetBucketLocation.Operation, &s3.GetBucketLocationOutput{}, 200,
-			xmlProlog + `<LocationConstraint ` + ns + `/>`},
+		{
+			"bucket location", s3.GetBucketLocation.Operation, &s3.GetBucketLocationOutput{LocationConstraint: "eu-west-1"}, 200,
+			xmlProlog + `<LocationConstraint ` + ns + `>eu-west-1</LocationConstraint>`,
+		},
+		{
+			"bucket location of us-east-1", s3.GetBucketLocation.Operation, &s3.GetBucketLocationOutput{}, 200,
+			xmlProlog + `<LocationConstraint ` + ns + `/>`,
+		},
 		{"bucket policy", s3.GetBucketPolicy.Operation, &s3.GetBucketPolicyOutput{Policy: new(`{"a":"<"}`)}, 200, `{"a":"<"}`},
-		{"list", s3.ListObjectsV2.Operation, &s3.ListObjectsV2Output{Name: new("b"), Contents: []s3.Object{{Key: new("a&b"), ETag: new(`"e"`)}, {Key: new("c")}}}, 200,
-			xmlProlog + `<ListBucketResult ` + ns + `><Contents><Key>a&amp;b</Key><ETag>&quot;e&quot;</ETag></Contents><Contents><Key>c</Key></Contents><Name>b</Name></ListBucketResult>`},
-		{"buckets", s3.ListBuckets.Operation, &s3.ListBucketsOutput{Buckets: []s3.Bucket{{Name: new("b")}}}, 200,
-			xmlProlog + `<ListAllMyBucketsResult ` + ns + `><Buckets><Bucket><Name>b</Name></Bucket></Buckets></ListAllMyBucketsResult>`},
-		{"copy", s3.CopyObject.Operation, &s3.CopyObjectOutput{CopyObjectResult: &s3.CopyObjectResult{ETag: new("e")}}, 200,
-			xmlProlog + `<CopyObjectResult ` + ns + `><ETag>e</ETag></CopyObjectResult>`},
+		{
+			"list", s3.ListObjectsV2.Operation, &s3.ListObjectsV2Output{Name: new("b"), Contents: []s3.Object{{Key: new("a&b"), ETag: new(`"e"`)}, {Key: new("c")}}}, 200,
+			xmlProlog + `<ListBucketResult ` + ns + `><Contents><Key>a&amp;b</Key><ETag>&quot;e&quot;</ETag></Contents><Contents><Key>c</Key></Contents><Name>b</Name></ListBucketResult>`,
+		},
+		{
+			"buckets", s3.ListBuckets.Operation, &s3.ListBucketsOutput{Buckets: []s3.Bucket{{Name: new("b")}}}, 200,
+			xmlProlog + `<ListAllMyBucketsResult ` + ns + `><Buckets><Bucket><Name>b</Name></Bucket></Buckets></ListAllMyBucketsResult>`,
+		},
+		{
+			"copy", s3.CopyObject.Operation, &s3.CopyObjectOutput{CopyObjectResult: &s3.CopyObjectResult{ETag: new("e")}}, 200,
+			xmlProlog + `<CopyObjectResult ` + ns + `><ETag>e</ETag></CopyObjectResult>`,
+		},
 		{"range", s3.GetObject.Operation, &s3.GetObjectOutput{ContentRange: new("bytes 0-1/9"), Body: strings.NewReader("ab")}, 206, "ab"},
 		{"deleted", s3.DeleteObject.Operation, &s3.DeleteObjectOutput{}, 204, ""},
 	} {
