@@ -17,16 +17,6 @@ const (
 	opFirst    = opColon
 )
 
-// hasOps reports whether p holds a wildcard.
-func hasOps(p string) bool {
-	for i := range len(p) {
-		if p[i] >= opFirst {
-			return true
-		}
-	}
-	return false
-}
-
 // glob is a compiled pattern with its shape, so that the common ones need no
 // general matching.
 type glob struct {

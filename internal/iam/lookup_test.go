@@ -198,8 +198,10 @@ func TestRevocationBites(t *testing.T) {
 				t.Fatal("allowed without a policy")
 			}
 			test.give(f)
-			if !f.may(bob, action, "*") || !f.may(bob, action, "*") {
-				t.Fatal("not allowed with the policy")
+			for range 2 { // from the rows, then from the cache
+				if !f.may(bob, action, "*") {
+					t.Fatal("not allowed with the policy")
+				}
 			}
 			test.taken(f)
 			if f.may(bob, action, "*") {

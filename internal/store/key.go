@@ -17,8 +17,6 @@ const (
 	spaceEpoch   = 0x30
 )
 
-const macSize = 16
-
 // Key is a tuple of components. A scan's prefix names the leading ones.
 type Key []string
 
@@ -65,11 +63,10 @@ func (s *Store) appendHashed(b []byte, class string, k ...string) []byte {
 		return b
 	}
 	tuple := appendTuple(make([]byte, 0, 128), k...)
-	end := len(tuple)
 	// The MACs of all but the last component repeat from row to row.
 	head := len(k) - 1
 	if head > 0 {
-		end = 0
+		end := 0
 		for _, c := range k[:head] {
 			end += len(c) + strings.Count(c, "\x00") + 2
 		}

@@ -123,7 +123,7 @@ func (t *Table[T]) scan(tx *Tx, head int, base func(Key) []byte, prefix Key, opt
 
 func (t *Table[T]) bounds(head int, base func(Key) []byte, prefix Key, opt ScanOptions) (driver.Range, error) {
 	if t.hashed && (opt.From != nil || opt.StartsWith != "") {
-		return driver.Range{}, errors.New("From and StartsWith need an ordered table")
+		return driver.Range{}, errors.New("store: From and StartsWith need an ordered table")
 	}
 	lower := base(prefix)
 	lower = appendEscaped(lower, opt.StartsWith)

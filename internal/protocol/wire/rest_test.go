@@ -13,6 +13,9 @@ import (
 	"github.com/sagekeep/sagekeep/api/schema"
 )
 
+// metaHeader is a user metadata header as S3 sends it: its case is the user's.
+const metaHeader = "x-amz-meta-a-b"
+
 func someRested() *rested {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return &rested{
@@ -91,7 +94,7 @@ func TestRESTRoundTrip(t *testing.T) {
 			if got := w.Body.String(); got != c.answer || w.Code != 202 {
 				t.Errorf("%d\ngot  %s\nwant %s", w.Code, got, c.answer)
 			}
-			if w.Header().Get("Content-Type") != c.contentType || w.Header()["x-amz-meta-a-b"] == nil {
+			if w.Header().Get("Content-Type") != c.contentType || w.Header()[metaHeader] == nil {
 				t.Errorf("headers %v", w.Header())
 			}
 			var back restedOutput

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the geospatial API has no module of the newer SDK
+
 package wire
 
 import (
