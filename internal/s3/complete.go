@@ -21,7 +21,10 @@ func (s *Service) completeUploadChecks(ctx context.Context, in *s3api.CompleteMu
 	if err != nil {
 		return nil, err
 	}
-	c := objectCheck(b, "s3:PutObject", in.Key)
+	c, err := s.partCheck(ctx, b, in.Key, in.UploadId)
+	if err != nil {
+		return nil, err
+	}
 	setOptional(c.Context, "s3:if-match", in.IfMatch)
 	setOptional(c.Context, "s3:if-none-match", in.IfNoneMatch)
 	return []protocol.Check{c}, nil

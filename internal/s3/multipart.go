@@ -60,6 +60,7 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *s3api.CreateMul
 		ID: newHexID(32), Key: in.Key, Version: newHexID(16), Initiated: s.timestamp(),
 		Initiator: identity.From(ctx).Caller.ARN, Headers: row,
 		Checksum: in.ChecksumAlgorithm, Requested: in.ChecksumAlgorithm != "",
+		AskedAlgorithm: in.ServerSideEncryption, AskedKey: in.SSEKMSKeyId,
 	}
 	if !u.Requested {
 		if in.ChecksumType != "" {
@@ -126,7 +127,24 @@ func (s *Service) uploadPartChecks(ctx context.Context, in *s3api.UploadPartInpu
 	if err != nil {
 		return nil, err
 	}
-	return []protocol.Check{objectCheck(b, "s3:PutObject", in.Key)}, nil
+	c, err := s.partCheck(ctx, b, in.Key, in.UploadId)
+	return []protocol.Check{c}, err
+}
+
+// partCheck asks for s3:PutObject with the encryption headers that the upload
+// was begun with: a policy that wants them must let the parts pass.
+func (s *Service) partCheck(ctx context.Context, b *bucketState, key, id string) (protocol.Check, error) {
+	c := objectCheck(b, "s3:PutObject", key)
+	u, err := s.readUpload(ctx, b, key, id)
+	if errors.Is(err, noSuchUpload(id)) {
+		return c, nil // told after the caller was authorised
+	}
+	if err != nil {
+		return c, err
+	}
+	setText(c.Context, "s3:x-amz-server-side-encryption", string(u.AskedAlgorithm))
+	setOptional(c.Context, "s3:x-amz-server-side-encryption-aws-kms-key-id", u.AskedKey)
+	return c, nil
 }
 
 // UploadPart stores one part, in place of any of that number.

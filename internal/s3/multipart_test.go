@@ -192,3 +192,21 @@ func TestListMultipartUploads(t *testing.T) {
 		}
 	}
 }
+
+func TestPolicyForKeysLetsPartsPass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.bucket("photos")
+	arn := w.key()
+	must(w, s3api.PutBucketPolicy, &s3api.PutBucketPolicyInput{Bucket: "photos", Policy: `{"Version":"2012-10-17","Statement":[{
+		"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::photos/*",
+		"Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"` + arn + `"}}}]}`})
+	_, err := call(w, s3api.CreateMultipartUpload, &s3api.CreateMultipartUploadInput{Bucket: "photos", Key: "a"})
+	wantCode(t, err, "AccessDenied", 403)
+	id := w.upload(&s3api.CreateMultipartUploadInput{Bucket: "photos", Key: "a", ServerSideEncryption: "aws:kms", SSEKMSKeyId: &arn})
+	done := w.part(id, 1, []byte("x"))
+	must(w, s3api.CompleteMultipartUpload, &s3api.CompleteMultipartUploadInput{Bucket: "photos", Key: "a", UploadId: id, MultipartUpload: completed(done)})
+	if got, err := w.get("photos", "a"); got != "x" {
+		t.Error(err)
+	}
+}

@@ -109,6 +109,10 @@ type uploadRow struct {
 	ChecksumType     s3api.ChecksumType
 	// Requested: the client chose the algorithm, so that parts must have it.
 	Requested bool
+	// AskedAlgorithm and AskedKey are the encryption headers as sent, for
+	// policies that ask about them when parts come, which carry none.
+	AskedAlgorithm s3api.ServerSideEncryption `json:",omitempty"`
+	AskedKey       *string                    `json:",omitempty"`
 }
 
 // partRow is one uploaded part.
