@@ -36,6 +36,9 @@ type route struct {
 	known   map[string]bool
 }
 
+// copySource makes a PUT without a body a copy.
+const copySource = "X-Amz-Copy-Source"
+
 type queryLiteral struct{ name, value string }
 
 // NewRouter builds the table for the operations of restJson1 and restXml
@@ -236,6 +239,10 @@ func (r *route) score(query url.Values, header http.Header) int {
 			if s3Subresources(name) && !r.known[name] {
 				return -1
 			}
+		}
+		// A part that is to be copied must not become an empty part.
+		if len(header[copySource]) > 0 && !slices.Contains(r.headers, copySource) {
+			return -1
 		}
 	}
 	score, missing := 1000*len(r.query), 0
