@@ -36,6 +36,7 @@ func TestRouterS3(t *testing.T) {
 		{name: "put", method: "PUT", target: "/b/k", op: "PutObject"},
 		{name: "copy", method: "PUT", target: "/b/k", header: copySource, op: "CopyObject"},
 		{name: "part", method: "PUT", target: "/b/k?partNumber=1&uploadId=u", op: "UploadPart"},
+		{name: "copied part, which we lack", method: "PUT", target: "/b/k?partNumber=1&uploadId=u", header: copySource},
 		{name: "part without upload", method: "PUT", target: "/b/k?partNumber=1"},
 		{name: "start upload", method: "POST", target: "/b/k?uploads", op: "CreateMultipartUpload"},
 		{name: "complete", method: "POST", target: "/b/k?uploadId=u", op: "CompleteMultipartUpload"},
