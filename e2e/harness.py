@@ -227,7 +227,7 @@ class Cloud:
     def boto(self, service, credentials=None, region=REGION, **config):
         """A boto3 client that tries once; clients are kept per credentials and region."""
         credentials = getattr(credentials, "credentials", credentials) or self.root
-        key = (service, credentials.access_key_id, credentials.secret, credentials.token, region, tuple(sorted(config.items())))
+        key = (service, credentials.access_key_id, credentials.secret, credentials.token, region, repr(sorted(config.items())))
         if key not in self._clients:
             session = boto3.Session(
                 aws_access_key_id=credentials.access_key_id, aws_secret_access_key=credentials.secret,
