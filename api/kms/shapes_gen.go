@@ -604,18 +604,20 @@ var shapeGrantOperationList = &schema.Shape{
 }
 
 var shapeGrantTokenList = &schema.Shape{
-	Name: "GrantTokenList",
-	Kind: schema.List,
-	Min:  new(0.0),
-	Max:  new(10.0),
-	Elem: &schema.Member{Name: "member", Shape: shapeGrantTokenType},
+	Name:      "GrantTokenList",
+	Kind:      schema.List,
+	Min:       new(0.0),
+	Max:       new(10.0),
+	Sensitive: true,
+	Elem:      &schema.Member{Name: "member", Shape: shapeGrantTokenType},
 }
 
 var shapeGrantTokenType = &schema.Shape{
-	Name: "GrantTokenType",
-	Kind: schema.String,
-	Min:  new(1.0),
-	Max:  new(8192.0),
+	Name:      "GrantTokenType",
+	Kind:      schema.String,
+	Min:       new(1.0),
+	Max:       new(8192.0),
+	Sensitive: true,
 }
 
 var shapeImportState = &schema.Shape{

@@ -1021,6 +1021,9 @@ var shapeGetObjectInput = &schema.Shape{
 		{Name: "PartNumber", WireName: "partNumber", Shape: shapePartNumber, In: schema.InQuery},
 		{Name: "ExpectedBucketOwner", WireName: "x-amz-expected-bucket-owner", Shape: shapeAccountId, In: schema.InHeader},
 		{Name: "ChecksumMode", WireName: "x-amz-checksum-mode", Shape: shapeChecksumMode, In: schema.InHeader},
+		{Name: "ServerSideEncryption", WireName: "x-amz-server-side-encryption", Shape: shapeServerSideEncryption, In: schema.InHeader},
+		{Name: "SSEKMSKeyId", WireName: "x-amz-server-side-encryption-aws-kms-key-id", Shape: shapeSSEKMSKeyId, In: schema.InHeader},
+		{Name: "SSEKMSEncryptionContext", WireName: "x-amz-server-side-encryption-context", Shape: shapeSSEKMSEncryptionContext, In: schema.InHeader},
 	},
 }
 
@@ -1150,6 +1153,9 @@ var shapeHeadObjectInput = &schema.Shape{
 		{Name: "PartNumber", WireName: "partNumber", Shape: shapePartNumber, In: schema.InQuery},
 		{Name: "ExpectedBucketOwner", WireName: "x-amz-expected-bucket-owner", Shape: shapeAccountId, In: schema.InHeader},
 		{Name: "ChecksumMode", WireName: "x-amz-checksum-mode", Shape: shapeChecksumMode, In: schema.InHeader},
+		{Name: "ServerSideEncryption", WireName: "x-amz-server-side-encryption", Shape: shapeServerSideEncryption, In: schema.InHeader},
+		{Name: "SSEKMSKeyId", WireName: "x-amz-server-side-encryption-aws-kms-key-id", Shape: shapeSSEKMSKeyId, In: schema.InHeader},
+		{Name: "SSEKMSEncryptionContext", WireName: "x-amz-server-side-encryption-context", Shape: shapeSSEKMSEncryptionContext, In: schema.InHeader},
 	},
 }
 

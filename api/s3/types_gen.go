@@ -436,6 +436,9 @@ type GetObjectInput struct {
 	PartNumber                 *int32
 	ExpectedBucketOwner        *string
 	ChecksumMode               ChecksumMode
+	ServerSideEncryption       ServerSideEncryption
+	SSEKMSKeyId                *string
+	SSEKMSEncryptionContext    *string
 }
 
 // GetObjectOutput is the output of GetObject.
@@ -526,6 +529,9 @@ type HeadObjectInput struct {
 	PartNumber                 *int32
 	ExpectedBucketOwner        *string
 	ChecksumMode               ChecksumMode
+	ServerSideEncryption       ServerSideEncryption
+	SSEKMSKeyId                *string
+	SSEKMSEncryptionContext    *string
 }
 
 // HeadObjectOutput is the output of HeadObject.

@@ -28,6 +28,22 @@ func (s *Service) headObjectChecks(ctx context.Context, in *s3api.HeadObjectInpu
 	return s.readChecks(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner)
 }
 
+// noEncryptionHeaders refuses reads that say how the object shall be encrypted:
+// that was settled when it was written.
+//
+// Source: Amazon S3 API Reference, GetObject, "Encryption".
+func noEncryptionHeaders(sse s3api.ServerSideEncryption, key, ec *string) error {
+	switch {
+	case sse != "":
+		return invalidArgument("x-amz-server-side-encryption", string(sse), "x-amz-server-side-encryption header is not supported for this operation.")
+	case key != nil:
+		return invalidArgument("x-amz-server-side-encryption-aws-kms-key-id", *key, "x-amz-server-side-encryption-aws-kms-key-id header is not supported for this operation.")
+	case ec != nil:
+		return invalidArgument("x-amz-server-side-encryption-context", "", "x-amz-server-side-encryption-context header is not supported for this operation.")
+	}
+	return nil
+}
+
 func (s *Service) readChecks(ctx context.Context, bucket, key string, owner *string) ([]protocol.Check, error) {
 	b, err := s.locate(ctx, bucket, owner)
 	if err != nil {
@@ -77,6 +93,9 @@ type found struct {
 //
 // Source: S3 API Reference, GetObject.
 func (s *Service) GetObject(ctx context.Context, in *s3api.GetObjectInput) (*s3api.GetObjectOutput, error) {
+	if err := noEncryptionHeaders(in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext); err != nil {
+		return nil, err
+	}
 	f, err := s.read(ctx, &read{
 		bucket: in.Bucket, key: in.Key, version: in.VersionId, byteRange: in.Range, part: in.PartNumber, body: true,
 		conditions: conditions{in.IfMatch, in.IfNoneMatch, in.IfModifiedSince, in.IfUnmodifiedSince},
@@ -118,6 +137,9 @@ func (s *Service) GetObject(ctx context.Context, in *s3api.GetObjectInput) (*s3a
 //
 // Errors: those of GetObject; NoSuchKey has the bare code 404 on the wire.
 func (s *Service) HeadObject(ctx context.Context, in *s3api.HeadObjectInput) (*s3api.HeadObjectOutput, error) {
+	if err := noEncryptionHeaders(in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext); err != nil {
+		return nil, err
+	}
 	f, err := s.read(ctx, &read{
 		bucket: in.Bucket, key: in.Key, version: in.VersionId, byteRange: in.Range, part: in.PartNumber,
 		conditions: conditions{in.IfMatch, in.IfNoneMatch, in.IfModifiedSince, in.IfUnmodifiedSince},

@@ -24,6 +24,8 @@ type serviceOverlay struct {
 	Roots        *overlayRoots       `json:"roots"`        // XML root element of outputs, by operation
 	TextOutputs  *overlayOperations  `json:"textOutputs"`  // the root element holds the only member's text
 	Patterns     []overlayPattern    `json:"patterns"`     // RE2 form of a shape's pattern
+	Sensitive    []overlaySensitive  `json:"sensitive"`    // shapes that no record or error text may show
+	Headers      []overlayHeaders    `json:"headers"`      // headers that an operation reads besides the model's
 	Errors       []overlayErrorGroup `json:"errors"`       // errors the model does not declare, or not for our operations
 }
 
@@ -51,6 +53,18 @@ type overlayPattern struct {
 	Shape   string `json:"shape"`
 	Pattern string `json:"pattern"`
 	Source  string `json:"source"`
+}
+
+type overlaySensitive struct {
+	Shapes []string `json:"shapes"`
+	Source string   `json:"source"`
+}
+
+type overlayHeaders struct {
+	Shapes  []string          `json:"shapes"`  // input shapes
+	Members map[string]string `json:"members"` // member → shape; the header is that of Like
+	Like    string            `json:"like"`    // the input shape whose members these are
+	Source  string            `json:"source"`
 }
 
 type overlayErrorGroup struct {
@@ -106,10 +120,58 @@ func (o *serviceOverlay) sources() []string {
 	for _, p := range o.Patterns {
 		all = append(all, p.Source)
 	}
+	for _, s := range o.Sensitive {
+		all = append(all, s.Source)
+	}
+	for _, h := range o.Headers {
+		all = append(all, h.Source)
+	}
 	for _, e := range o.Errors {
 		all = append(all, e.Source)
 	}
 	return all
+}
+
+// amend changes the model where the overlay says so.
+func (o *serviceOverlay) amend(m *apiModel) error {
+	for _, s := range o.Sensitive {
+		for _, name := range s.Shapes {
+			shape := m.Shapes[name]
+			if shape == nil || shape.Sensitive {
+				return fmt.Errorf("overlay: sensitive names %s, which is no shape of the model or sensitive in it", name)
+			}
+			shape.Sensitive = true
+		}
+	}
+	for _, h := range o.Headers {
+		if err := h.amend(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *overlayHeaders) amend(m *apiModel) error {
+	like := m.Shapes[h.Like]
+	if like == nil {
+		return fmt.Errorf("overlay: headers names %s, which is no shape of the model", h.Like)
+	}
+	for _, name := range h.Shapes {
+		shape := m.Shapes[name]
+		if shape == nil {
+			return fmt.Errorf("overlay: headers names %s, which is no shape of the model", name)
+		}
+		for _, ref := range like.Members {
+			if h.Members[ref.Name] != ref.Shape {
+				continue
+			}
+			if slices.ContainsFunc(shape.Members, func(r namedRef) bool { return r.Name == ref.Name }) {
+				return fmt.Errorf("overlay: %s has the member %s in the model", name, ref.Name)
+			}
+			shape.Members = append(shape.Members, ref)
+		}
+	}
+	return nil
 }
 
 // check reports entries that name nothing in the model.

@@ -69,6 +69,9 @@ func newPlan(pkg apiPackage, model *apiModel, over *serviceOverlay, allowed []st
 	if over == nil {
 		over = &serviceOverlay{}
 	}
+	if err := over.amend(model); err != nil {
+		return nil, err
+	}
 	if err := over.check(model); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,9 @@ func EncodeError(svc *schema.Service, op *schema.Operation, w http.ResponseWrite
 			h["X-Amz-Id-2"] = []string{hostID}
 		}
 		h["Content-Type"] = []string{"application/xml"}
+		if region := err.Fields["Region"]; region != "" {
+			h["X-Amz-Bucket-Region"] = []string{region} // SDKs follow it, also without a body
+		}
 		body = appendS3Error(nil, r, requestID, hostID, err)
 	case schema.AWSQuery:
 		h["X-Amzn-Requestid"] = []string{requestID}
