@@ -227,6 +227,7 @@ func TestEveryCallLeavesOneRecord(t *testing.T) {
 	r.send(t, request{target: "TrentService.DescribeKey", body: `{"KeyId":"k"}`, service: "kms"})
 	r.send(t, request{target: "TrentService.DescribeKey", body: `{}`, service: "kms"})
 	r.send(t, request{target: "TrentService.DescribeKey", body: `{"KeyId":"private"}`, service: "kms"})
+	r.send(t, request{target: "TrentService.DescribeKey", body: `{"KeyId":"panic"}`, service: "kms"})
 	r.send(t, request{target: "TrentService.EnableKey", body: `{"KeyId":"k"}`, service: "kms"})
 	r.send(t, request{target: "TrentService.EnableKey", body: `{"KeyId":"fails"}`, service: "kms"})
 	w := r.send(t, request{body: "Action=ListUsers&Version=2010-05-08", contentType: form, service: "iam"})
@@ -236,6 +237,7 @@ func TestEveryCallLeavesOneRecord(t *testing.T) {
 	want := []struct{ name, code, response string }{
 		{"DescribeKey", "", "null"},
 		{"DescribeKey", "ValidationException", "null"},
+		{"DescribeKey", "InternalFailure", "null"},
 		{"DescribeKey", "InternalFailure", "null"},
 		{"EnableKey", "", `{"keyId":"k"}`},
 		{"EnableKey", "DisabledException", "null"},

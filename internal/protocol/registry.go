@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -207,7 +208,13 @@ func (r *Registry) invoke(ctx context.Context, p *audit.Pending, b *binding, in 
 	return out, nil
 }
 
-func (r *Registry) run(ctx context.Context, entry *audit.Entry, b *binding, in any) (any, error) {
+func (r *Registry) run(ctx context.Context, entry *audit.Entry, b *binding, in any) (out any, err error) {
+	defer func() {
+		// A broken invariant fails the call, which is then recorded like any other.
+		if p := recover(); p != nil {
+			out, err = nil, fmt.Errorf("protocol: %s panicked: %v\n%s", b.op.Name, p, debug.Stack())
+		}
+	}()
 	checks, err := b.resolve(ctx, in)
 	if !b.op.DataEvent && b.op.Input != nil {
 		entry.DefaultRequestJSON(requestParameters(b.op, in)) // after the resolver, which fills in defaults
