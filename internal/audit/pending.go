@@ -40,8 +40,10 @@ type Entry struct {
 	touched   []string
 }
 
-type pendingKey struct{}
-type entryKey struct{}
+type (
+	pendingKey struct{}
+	entryKey   struct{}
+)
 
 // NewPending returns an empty Pending, for what a service does of its own accord.
 func NewPending() *Pending { return &Pending{} }

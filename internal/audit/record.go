@@ -5,7 +5,6 @@ package audit
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/sagekeep/sagekeep/internal/identity"
@@ -163,12 +162,3 @@ func newRecord(call *identity.Call, source, name string, readOnly bool, eventID 
 }
 
 var null = json.RawMessage("null")
-
-// LowerFirst turns an API member name into CloudTrail's form: KeyId → keyId,
-// AWSAccountId → aWSAccountId.
-func LowerFirst(name string) string {
-	if name == "" {
-		return ""
-	}
-	return strings.ToLower(name[:1]) + name[1:]
-}

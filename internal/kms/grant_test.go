@@ -17,7 +17,7 @@ func (f *fixture) grant(in *kmsapi.CreateGrantInput) *kmsapi.CreateGrantOutput {
 }
 
 func ops(names string) (out []kmsapi.GrantOperation) {
-	for _, n := range strings.Fields(names) {
+	for n := range strings.FieldsSeq(names) {
 		out = append(out, kmsapi.GrantOperation(n))
 	}
 	return out

@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -225,9 +226,8 @@ func TestKeyStates(t *testing.T) {
 			}
 		}
 	}
-	for name, op := range map[string]bool{"CreateKey": true, "ListKeys": true, "GenerateRandom": true, "ListRetirableGrants": true} {
-		tested[name] = op // they address no key
-	}
+	// they address no key
+	maps.Copy(tested, map[string]bool{"CreateKey": true, "ListKeys": true, "GenerateRandom": true, "ListRetirableGrants": true})
 	for _, op := range f.r.Operations()["kms"] {
 		if !tested[op.Name] {
 			t.Errorf("%s is not in the table of key states", op.Name)
