@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -54,18 +53,10 @@ func serve(ctx context.Context, f *flag.FlagSet, io stdio) error {
 		return err
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	floor := make([]byte, gcFloor)
+	defer server.HoldHeap()()
 	err = server.Run(ctx, cfg, func(url string) { fmt.Fprintf(io.out, "ready %s\n", url) })
-	runtime.KeepAlive(floor)
 	return explain(err, cfg)
 }
-
-// gcFloor is memory that is reserved and never touched, so that it costs no RAM.
-// The collector counts it as live and so runs when tens of megabytes have been
-// allocated instead of a few: most of what a request allocates is dead when it
-// is answered. A larger GOGC would do the same for a small heap, and let the
-// heap of a raster job grow past a gigabyte.
-const gcFloor = 32 << 20 // bytes
 
 // serveConfig reads the config file, then the flags.
 func serveConfig(f *flag.FlagSet) (server.Config, error) {

@@ -78,6 +78,7 @@ func newHTTP(tb testing.TB) *http.Client {
 // policies and durable audit, with a bare JSON echo under the same signing
 // client. The figure that counts is the ratio of ops/s in one run.
 func BenchmarkKMS(b *testing.B) {
+	defer HoldHeap()() // as `sagekeep serve` does; the echo has it too
 	_, c := startServer(b)
 	ctx := context.Background()
 	key, err := client.Call(ctx, c, kmsapi.CreateKey, &kmsapi.CreateKeyInput{})

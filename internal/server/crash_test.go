@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
+		defer HoldHeap()()
 		cfg := Config{DataDir: dir, Listen: "127.0.0.1:0"}
 		if err := Run(ctx, cfg, func(url string) { fmt.Println("ready", url) }); err != nil {
 			fmt.Fprintln(os.Stderr, err)
