@@ -18,16 +18,10 @@ const (
 )
 
 // end waits for the last tasks of a job that was stopped, has failed or is to be
-// deleted, and removes what it has made. STOPPING becomes STOPPED as soon as
-// nothing runs any more.
+// deleted; then STOPPING becomes STOPPED, and what was made is removed.
 func (s *Service) end(ctx context.Context, t *jobs.Task, p task) error {
-	var job jobRow
 	left := 0
 	err := s.Store.View(ctx, func(tx *store.Tx) error {
-		var err error
-		if job, err = jobsTable.Get(tx, p.Job.key()...); err != nil {
-			return err
-		}
 		n, err := s.Jobs.Outstanding(tx, group(p.Job))
 		if err != nil {
 			return err
@@ -36,9 +30,6 @@ func (s *Service) end(ctx context.Context, t *jobs.Task, p task) error {
 		left = n + m
 		return err
 	})
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -46,25 +37,42 @@ func (s *Service) end(ctx context.Context, t *jobs.Task, p task) error {
 		return jobs.Later(waitPause)
 	}
 	s.keys.drop(holder(p.Job, ""))
-	if job.Status == geoapi.EarthObservationJobStatusStopping {
-		err := t.Commit(ctx, func(tx *store.Tx) error {
-			if job, err = readJob(tx, p.Job); err != nil || job.Status != geoapi.EarthObservationJobStatusStopping {
-				return err
-			}
-			job.Status, job.Ended = geoapi.EarthObservationJobStatusStopped, s.timestamp()
-			return putJob(tx, job)
-		})
+	return t.Finish(ctx, func(tx *store.Tx) error {
+		job, err := jobsTable.Get(tx, p.Job.key()...)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-	}
+		if job.Status == geoapi.EarthObservationJobStatusStopping {
+			job.Status, job.Ended = geoapi.EarthObservationJobStatusStopped, s.timestamp()
+			if err := putJob(tx, job); err != nil {
+				return err
+			}
+		}
+		_, err = s.Jobs.Submit(tx, p.spec(kindRemove))
+		return err
+	})
+}
+
+// remove deletes what a job has made, and the job itself when it is DELETING.
+func (s *Service) remove(ctx context.Context, t *jobs.Task, p task) error {
 	if err := s.removeResults(ctx, t, p.Job); err != nil {
 		return err
 	}
 	return t.Finish(ctx, func(tx *store.Tx) error {
-		job, err := readJob(tx, p.Job)
-		if err != nil || job.Status != geoapi.EarthObservationJobStatusDeleting {
+		job, err := jobsTable.Get(tx, p.Job.key()...)
+		if errors.Is(err, store.ErrNotFound) || err == nil && job.Status != geoapi.EarthObservationJobStatusDeleting {
+			return nil
+		}
+		if err != nil {
 			return err
+		}
+		for _, k := range job.Tokens {
+			if err := tokens.Delete(tx, k...); err != nil {
+				return err
+			}
 		}
 		if err := progresses.Delete(tx, p.Job.key()...); err != nil {
 			return err

@@ -68,7 +68,7 @@ func (s *Service) ExportEarthObservationJob(ctx context.Context, in *geoapi.Expo
 			if to.KmsKeyId != nil {
 				job.Export.KmsKeyID = *to.KmsKeyId
 			}
-			if err := token.use(tx, job.Ref.ID, job.Export.Started); err != nil {
+			if err := token.use(tx, &job, job.Export.Started); err != nil {
 				return err
 			}
 			if _, err := s.Jobs.Submit(tx, task{Job: job.Ref}.spec(kindExport)); err != nil {

@@ -207,6 +207,8 @@ func (s *Service) DeleteEarthObservationJob(ctx context.Context, in *geoapi.Dele
 }
 
 // retireGrant gives up the job's grant, as the service principal that holds it.
+// ctx is that of a request: inside a transaction the record of the call joins
+// the request's, for the journal cannot be written there.
 // A grant or a key that is gone already is no error.
 func (s *Service) retireGrant(ctx context.Context, job *jobRow) error {
 	if job.GrantID == "" {

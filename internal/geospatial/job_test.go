@@ -385,3 +385,39 @@ func TestList(t *testing.T) {
 	})
 	wantCode(t, err, "ValidationException", "NextToken")
 }
+
+// TestManyScenes: scenes follow each other until all are done, each under a data
+// key of its own, and the job that is deleted takes everything along.
+func TestManyScenes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	w.start()
+	key := w.key(keyActions()...)
+	in := ndvi(w.many(8), key)
+	q := in.InputConfig.RasterDataCollectionQuery
+	q.TimeRangeFilter = &geoapi.TimeRangeFilterInput{StartTime: date("2020-01-02"), EndTime: date("2020-01-07")}
+	in.ClientToken = new(strings.Repeat("t", 36))
+	before := w.segments()
+	arn := w.startJob(in)
+	w.wait(arn, geoapi.EarthObservationJobStatusCompleted)
+	if n := len(w.records("GenerateDataKey")); n != 5 {
+		t.Errorf("%d data keys for 5 scenes", n)
+	}
+	if n := w.segments() - before; n != 5 {
+		t.Errorf("%d more segments, want 5 files", n)
+	}
+	if done, total := w.geo.Progress(t.Context(), arn); done != 10 || total != 10 {
+		t.Errorf("progress %d of %d, want 10 of 10", done, total)
+	}
+	if got := w.export(exportTo(arn, "s3://results")); got.ExportStatus != geoapi.EarthObservationJobExportStatusSucceeded || len(w.s3.objects) != 5 {
+		t.Errorf("export %s of %d objects", got.ExportStatus, len(w.s3.objects))
+	}
+	if _, err := protocol.Call(w.root(), w.reg, geoapi.DeleteEarthObservationJob, &geoapi.DeleteEarthObservationJobInput{Arn: arn}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the results are gone", func() bool { return w.segments() == before })
+	w.eventually("the token is free", func() bool {
+		out, err := protocol.Call(w.root(), w.reg, geoapi.StartEarthObservationJob, in)
+		return err == nil && out.Arn != arn
+	})
+}

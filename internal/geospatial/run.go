@@ -20,6 +20,7 @@ const (
 	kindBlock  = "geospatial.block"
 	kindFile   = "geospatial.file"
 	kindEnd    = "geospatial.end"
+	kindRemove = "geospatial.remove"
 	kindExport = "geospatial.export"
 )
 
@@ -45,7 +46,7 @@ func (p task) spec(kind string) jobs.Spec {
 	}
 	s := jobs.Spec{Kind: kind, Payload: b}
 	switch kind {
-	case kindEnd: // it outlives the group that it waits for
+	case kindEnd, kindRemove: // they outlive the group
 	case kindExport:
 		s.Group = exportGroup(p.Job)
 	default:
@@ -73,7 +74,8 @@ func (s *Service) registerTasks() {
 		{kindScene, jobs.Heavy, s.planScene, s.failJob},
 		{kindBlock, jobs.Heavy, s.runBlock, s.failJob},
 		{kindFile, jobs.Heavy, s.makeFile, s.failJob},
-		{kindEnd, jobs.Light, s.end, s.retryEnd},
+		{kindEnd, jobs.Light, s.end, s.again(kindEnd)},
+		{kindRemove, jobs.Heavy, s.remove, s.again(kindRemove)},
 		{kindExport, jobs.Heavy, s.export, s.failExport},
 	} {
 		s.Jobs.Register(jobs.Kind{
@@ -109,12 +111,15 @@ func (s *Service) failJob(tx *store.Tx, p task, cause error) error {
 	return s.endTasks(tx, &job)
 }
 
-// retryEnd keeps on cleaning up: what is left would be left for ever.
-func (s *Service) retryEnd(tx *store.Tx, p task, _ error) error {
-	spec := p.spec(kindEnd)
-	spec.After = endPause
-	_, err := s.Jobs.Submit(tx, spec)
-	return err
+// again submits a task anew when it failed for good: what is left to clean up
+// would be left for ever.
+func (s *Service) again(kind string) func(*store.Tx, task, error) error {
+	return func(tx *store.Tx, p task, _ error) error {
+		spec := p.spec(kind)
+		spec.After = endPause
+		_, err := s.Jobs.Submit(tx, spec)
+		return err
+	}
 }
 
 // activeJob reads a job that may go on; ok is false when it may not.

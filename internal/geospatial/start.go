@@ -80,10 +80,10 @@ func (s *Service) StartEarthObservationJob(ctx context.Context, in *geoapi.Start
 		if err := s.createGrant(tx.Context(asRole), &row); err != nil {
 			return err
 		}
-		if err := putJob(tx, row); err != nil {
+		if err := token.use(tx, &row, row.Created); err != nil {
 			return err
 		}
-		if err := token.use(tx, row.Ref.ID, row.Created); err != nil {
+		if err := putJob(tx, row); err != nil {
 			return err
 		}
 		if _, err := s.Jobs.Submit(tx, beginTask(row.Ref)); err != nil {
@@ -101,7 +101,7 @@ func (s *Service) StartEarthObservationJob(ctx context.Context, in *geoapi.Start
 }
 
 // createGrant gives the service what the job needs of the customer's key, as the
-// execution role in ctx.
+// execution role in ctx, which is that of a request, as retireGrant says.
 func (s *Service) createGrant(ctx context.Context, job *jobRow) error {
 	if job.KeyARN == "" {
 		return nil
@@ -238,11 +238,13 @@ func (t *clientToken) used(tx *store.Tx) (*jobRow, error) {
 	return &job, nil
 }
 
-func (t *clientToken) use(tx *store.Tx, job string, now time.Time) error {
+// use binds the token to a job, whose row the caller stores.
+func (t *clientToken) use(tx *store.Tx, job *jobRow, now time.Time) error {
 	if t.key == nil {
 		return nil
 	}
-	return tokens.Put(tx, tokenRow{Request: t.request, Job: job, Created: now}, t.key...)
+	job.Tokens = append(job.Tokens, t.key)
+	return tokens.Put(tx, tokenRow{Request: t.request, Job: job.Ref.ID, Created: now}, t.key...)
 }
 
 // started answers a repeated start.

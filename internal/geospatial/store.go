@@ -96,6 +96,7 @@ type jobRow struct {
 	Bands    []bandRow
 	Tags     map[string]string
 	Export   *exportRow
+	Tokens   []store.Key // the client tokens that stand for the job
 }
 
 // bandRow is one band that a job computes.
