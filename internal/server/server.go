@@ -197,10 +197,33 @@ func (s *Server) Start() error {
 	s.stop = stop
 	s.work.Go(func() { s.kms.Maintain(ctx, maintenance, s.cfg.Log) })
 	s.work.Go(func() { s.s3.Maintain(ctx, maintenance, s.cfg.Log) })
+	s.work.Go(func() { s.sweepScenes(ctx) })
 	if err := s.jobs.Start(ctx); err != nil {
 		return fmt.Errorf("start the job runner: %w", err)
 	}
 	return nil
+}
+
+// orphanAge is how old a segment must be before it counts as left behind: longer
+// than any import or task takes between writing it and committing its row.
+const orphanAge = 24 * time.Hour
+
+// sweepScenes removes what imports and jobs that did not finish left behind.
+func (s *Server) sweepScenes(ctx context.Context) {
+	for {
+		if n, err := s.geospatial.Sweep(ctx, orphanAge); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("sweep of geospatial segments failed; it is tried again", "error", err)
+		} else if n > 0 {
+			s.cfg.Log.Info("geospatial segments left behind were removed", "segments", n)
+		}
+		t := time.NewTimer(maintenance)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
 }
 
 // Close ends the background work and closes the stores. It may be called on a
