@@ -318,6 +318,27 @@ func TestHostBucket(t *testing.T) {
 	}
 }
 
+func TestPathIsTheSignedOne(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string]string{
+		"/":                               "/",
+		"/?list-type=2":                   "/",
+		"/bucket/a%2Fb/../c":              "/bucket/a%2Fb/../c",
+		"/uploads/x://y/other/key":        "/uploads/x://y/other/key", // not the object "key" of the bucket "other"
+		"/uploads/x://y":                  "/uploads/x://y",
+		"/uploads/k?u=http://h/other/key": "/uploads/k",
+		"http://host:80/bucket/key?x":     "/bucket/key",
+		"http://host/b/x://y/z":           "/b/x://y/z",
+		"http://host?x=/a/b":              "/",
+		"http://host":                     "/",
+		"*":                               "*",
+	} {
+		if got := escapedPath(&http.Request{RequestURI: target}); got != want {
+			t.Errorf("escapedPath(%q) = %q, want %q", target, got, want)
+		}
+	}
+}
+
 func TestForwardedAddresses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rule{}, nil)

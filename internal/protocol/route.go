@@ -213,22 +213,20 @@ func hostBucket(host string) string {
 	return rest
 }
 
-// escapedPath is the path as received: "%2F" stays, dot segments stay.
+// escapedPath is the path as received: "%2F" stays, dot segments stay. Only a
+// target that does not begin with a slash is the absolute form that is sent to
+// proxies: "://" inside a path is part of an object's name.
 func escapedPath(r *http.Request) string {
-	p := r.RequestURI
-	if i := strings.IndexByte(p, '?'); i >= 0 {
-		p = p[:i]
+	p, _, _ := strings.Cut(r.RequestURI, "?")
+	if strings.HasPrefix(p, "/") {
+		return p
 	}
-	if i := strings.Index(p, "://"); i >= 0 { // absolute form, sent to proxies
-		p = p[i+3:]
-		if j := strings.IndexByte(p, '/'); j >= 0 {
-			p = p[j:]
-		} else {
-			p = "/"
-		}
+	_, authority, ok := strings.Cut(p, "://")
+	if !ok {
+		return p // "*", which is no path
 	}
-	if p == "" {
-		return "/"
+	if i := strings.IndexByte(authority, '/'); i >= 0 {
+		return authority[i:]
 	}
-	return p
+	return "/"
 }
