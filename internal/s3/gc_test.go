@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -146,9 +147,7 @@ func TestCrashLeavesWholeObjects(t *testing.T) {
 			time.Sleep(time.Duration(20+7*seed) * time.Millisecond)
 			mu.Lock()
 			want := make(map[string]int, len(answered))
-			for k, v := range answered {
-				want[k] = v
-			}
+			maps.Copy(want, answered)
 			mu.Unlock()
 			// Rows first: a later row could name a segment that this copy of the
 			// files does not have yet.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -45,9 +46,7 @@ func (u upload) open(t testing.TB) (*Payload, error) {
 	if u.announce != "" {
 		r.Header.Set("X-Amz-Trailer", u.announce)
 	}
-	for k, v := range u.header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, u.header)
 	if err := Sign(r, nil, testCred, "us-west-2", "s3", now); err != nil {
 		t.Fatal(err)
 	}
