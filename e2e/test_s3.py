@@ -1,6 +1,7 @@
 """Amazon S3: buckets, objects, listings, conditions, checksums, presigned URLs, bucket policies."""
 
 import base64
+import concurrent.futures
 import datetime
 import hashlib
 import time
@@ -271,6 +272,20 @@ def test_conditional_writes(s3, bucket):
     assert body(s3, bucket, "once") == b"2"
     with refused("PreconditionFailed", status=412):
         s3.delete_object(Bucket=bucket, Key="once", IfMatch=first["ETag"])
+
+
+def test_one_of_many_writers_wins(s3, bucket):
+    def put(i):
+        try:
+            s3.put_object(Bucket=bucket, Key="race", Body=b"%d" % i, IfNoneMatch="*")
+        except s3.exceptions.ClientError as e:
+            assert e.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"), e
+            return None
+        return b"%d" % i
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        won = [r for r in pool.map(put, range(16)) if r is not None]
+    assert len(won) == 1 and body(s3, bucket, "race") == won[0]
 
 
 def test_conditional_reads(s3, bucket):
