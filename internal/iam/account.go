@@ -51,6 +51,21 @@ func reservedAccount(id string) bool {
 //
 // Errors: ErrInvalidAccount, ErrReservedAccount, ErrAccountExists.
 func (s *Service) CreateAccount(ctx context.Context, id string) (*RootCredentials, error) {
+	root, err := s.NewRoot(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.AddAccount(ctx, root); err != nil {
+		return nil, err
+	}
+	return root, nil
+}
+
+// NewRoot makes credentials of the root user of an account that AddAccount then
+// adds, so that who must keep them can do so first.
+//
+// Errors: ErrInvalidAccount, ErrReservedAccount.
+func (s *Service) NewRoot(id string) (*RootCredentials, error) {
 	if !validAccount(id) {
 		return nil, fmt.Errorf("create account %q: %w", id, ErrInvalidAccount)
 	}
@@ -61,8 +76,16 @@ func (s *Service) CreateAccount(ctx context.Context, id string) (*RootCredential
 	if err != nil {
 		return nil, err
 	}
-	key := accessKeyRow{ID: keyID, Secret: newSecret(), Account: id, Active: true, Created: s.stamp()}
-	err = s.update(ctx, id, func(tx *store.Tx) error {
+	return &RootCredentials{Account: id, AccessKeyID: keyID, SecretAccessKey: newSecret()}, nil
+}
+
+// AddAccount adds an account with credentials that NewRoot has made.
+//
+// Errors: ErrAccountExists.
+func (s *Service) AddAccount(ctx context.Context, root *RootCredentials) error {
+	id := root.Account
+	key := accessKeyRow{ID: root.AccessKeyID, Secret: root.SecretAccessKey, Account: id, Active: true, Created: s.stamp()}
+	err := s.update(ctx, id, func(tx *store.Tx) error {
 		if have, err := s.accounts.Exists(tx, id); err != nil || have {
 			return errors.Join(err, whenTrue(have, ErrAccountExists))
 		}
@@ -72,9 +95,9 @@ func (s *Service) CreateAccount(ctx context.Context, id string) (*RootCredential
 		return s.keys.Put(tx, key, key.ID)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("create account %s: %w", id, err)
+		return fmt.Errorf("create account %s: %w", id, err)
 	}
-	return &RootCredentials{Account: id, AccessKeyID: key.ID, SecretAccessKey: key.Secret}, nil
+	return nil
 }
 
 func whenTrue(cond bool, err error) error {

@@ -175,7 +175,7 @@ func parseKeyFile(b []byte) (secret.Key, error) {
 }
 
 func createKeyFile(path string) ([]byte, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := MakeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	text := []byte(keyFileHeader + "\n" + hex.EncodeToString(secret.Random().Bytes()) + "\n")
