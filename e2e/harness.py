@@ -167,7 +167,7 @@ class Server:
 
         wait_for(ready, "the ready line", timeout, 0.01)
         self.ready_line = line.decode()
-        found = re.fullmatch(r"ready (https?://127\.0\.0\.1:\d+)\n", self.ready_line)
+        found = re.fullmatch(r"ready (https?://(?:127\.0\.0\.1|\[::1\]):\d+)\n", self.ready_line)
         assert found, f"the ready line is {line!r}"
         self.url = found[1]
         return self

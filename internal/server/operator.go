@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -87,7 +88,10 @@ func operatorError(w http.ResponseWriter, e *schema.Error) {
 
 // recorded runs an operator call and makes its record durable before it answers.
 func (s *Server) recorded(r *http.Request, name string, call func(context.Context) (any, error)) (any, error) {
-	host, _, _ := strings.Cut(r.RemoteAddr, ":")
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr // not a TCP address
+	}
 	c := &identity.Call{
 		Caller: &identity.Caller{Type: "SagekeepOperator", Account: s.firstAccount(), AccessKeyID: s.creds.Operator.AccessKeyID},
 		Region: DefaultRegion, RequestID: s.registry.NewID(), SourceIP: host, UserAgent: r.UserAgent(), Time: s.registry.Now().UTC(),
