@@ -8,13 +8,14 @@ import base64
 import hashlib
 import os
 import random
+import subprocess
 import threading
 import time
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from harness import allow, policy, refused
+from harness import ACCOUNT, BINARY, Server, allow, clean_environment, policy, refused
 
 ROUNDS = 8
 CONTEXT = {"round": "any"}
@@ -211,6 +212,25 @@ def test_kill_while_writing(own_server):
         assert names == want, f"the listing differs from the objects: {set(names.items()) ^ set(want.items())}"
         writers = [w.again(cloud) for w in writers]
     print(total, "answers survived", ROUNDS, "kills")
+
+
+def test_kill_in_the_first_start(tmp_path):
+    """A first start that was cut anywhere is finished by the next one."""
+    chance = random.Random(7)
+    for i in range(25):
+        data = tmp_path / str(i) / "data"
+        data.parent.mkdir()
+        first = subprocess.Popen(
+            [BINARY, "serve", "--data-dir", data, "--listen", "127.0.0.1:0"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_environment(),
+        )
+        time.sleep(0.004 + i * 0.002 + chance.uniform(0, 0.002))
+        first.kill()
+        first.wait(timeout=30)
+        server = Server(tmp_path / str(i))
+        server.start()
+        assert server.cloud().boto("sts").get_caller_identity()["Account"] == ACCOUNT, f"after a kill at step {i}"
+        server.kill()
 
 
 def test_revocation_survives_a_kill(own_server):
