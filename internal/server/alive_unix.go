@@ -4,8 +4,8 @@ package server
 
 import "golang.org/x/sys/unix"
 
-// Alive reports whether the process that wrote the file still runs.
-func (r *Running) Alive() bool {
-	err := unix.Kill(r.PID, 0)
+// processRuns reports whether a process has the pid.
+func processRuns(pid int) bool {
+	err := unix.Kill(pid, 0)
 	return err == nil || err == unix.EPERM
 }

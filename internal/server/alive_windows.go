@@ -5,9 +5,9 @@ import "golang.org/x/sys/windows"
 // stillActive is the exit code of a process that has not ended.
 const stillActive = 259
 
-// Alive reports whether the process that wrote the file still runs.
-func (r *Running) Alive() bool {
-	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(r.PID))
+// processRuns reports whether a process has the pid.
+func processRuns(pid int) bool {
+	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
 	if err != nil {
 		return false
 	}

@@ -5,11 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
+	"time"
 
 	"github.com/sagekeep/sagekeep/internal/envelope"
+	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/seal"
 )
 
@@ -20,6 +26,7 @@ const (
 	serverName      = "server.json"
 	lockName        = "lock"
 	sealName        = "seal"
+	rootKeyName     = "root.key"
 	epochName       = "epoch.json"
 	rowsName        = "rows"
 	objectsName     = "objects"
@@ -30,7 +37,6 @@ const (
 type dataDir struct {
 	path    string
 	lock    *os.File
-	fresh   bool
 	seal    seal.Seal
 	keyring *envelope.Keyring
 	epochs  *envelope.Epochs
@@ -59,7 +65,7 @@ func inspectDir(path string) (fresh bool, err error) {
 	}
 	for _, name := range names {
 		// What a first start that was interrupted may have left.
-		if name != sealName && name != lockName && name != "lost+found" {
+		if name != sealName && name != lockName && name != "lost+found" && !seal.IsTemporary(name, keyringName) {
 			return false, fmt.Errorf("%s is not a Sagekeep data directory: it holds %q and no keyring; name an empty or a new directory", path, name)
 		}
 	}
@@ -68,34 +74,42 @@ func inspectDir(path string) (fresh bool, err error) {
 
 // openDir locks the directory and opens seal, keyring and deletion epochs,
 // making them when the directory is fresh.
-func openDir(path string, spec seal.Spec) (_ *dataDir, err error) {
-	fresh, err := inspectDir(path)
-	if err != nil {
+func openDir(path string, spec seal.Spec) (*dataDir, error) {
+	// A directory that is refused is not written to, not even for its lock.
+	if _, err := inspectDir(path); err != nil {
 		return nil, err
 	}
-	d := &dataDir{path: path, fresh: fresh}
-	if fresh {
-		if err := os.MkdirAll(path, 0o700); err != nil {
-			return nil, fmt.Errorf("make the data directory: %w", err)
-		}
+	if err := seal.MakeDir(path); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
+	d := &dataDir{path: path}
+	var err error
 	if d.lock, err = lockFile(d.file(lockName)); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			d.lock.Close()
-		}
-	}()
-	if d.seal, err = spec.Open(fresh); err != nil {
+	if err := d.open(spec); err != nil {
+		d.lock.Close()
 		return nil, err
 	}
-	if err := os.MkdirAll(d.file(sealName), 0o700); err != nil {
-		return nil, fmt.Errorf("make the seal directory: %w", err)
+	return d, nil
+}
+
+// open opens what the locked directory holds. Whether it is fresh is asked here
+// only: until the lock was ours another process may have made it.
+func (d *dataDir) open(spec seal.Spec) error {
+	fresh, err := inspectDir(d.path)
+	if err != nil {
+		return err
+	}
+	if d.seal, err = spec.Open(fresh); err != nil {
+		return err
+	}
+	if err := seal.MakeDir(d.file(sealName)); err != nil {
+		return fmt.Errorf("make the seal directory: %w", err)
 	}
 	// Epochs first: a keyring marks a directory that is complete.
 	if d.epochs, err = openEpochs(d, fresh); err != nil {
-		return nil, err
+		return err
 	}
 	if fresh {
 		d.keyring, err = envelope.Create(d.file(keyringName), d.seal)
@@ -103,9 +117,39 @@ func openDir(path string, spec seal.Spec) (_ *dataDir, err error) {
 		d.keyring, err = envelope.Open(d.file(keyringName), d.seal)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", d.path, err)
 	}
-	return d, nil
+	return d.clean()
+}
+
+// clean removes what a process that was killed has left behind.
+func (d *dataDir) clean() error {
+	for _, path := range []string{
+		d.file(keyringName), d.file(credentialsName), d.file(serverName), d.file(sealName, epochName), d.file(sealName, rootKeyName),
+	} {
+		if err := seal.RemoveTemporary(path); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(d.file(serverName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove what a former server has left: %w", err)
+	}
+	return nil
+}
+
+// makeRows makes the directory of the row store, unless accounts were made here:
+// then rows are missing that cannot be made again.
+func (d *dataDir) makeRows() error {
+	_, err := os.Stat(d.file(rowsName))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, cerr := os.Stat(d.file(credentialsName)); cerr == nil {
+			return fmt.Errorf("%s is missing and %s exists: bring the rows back from a backup", d.file(rowsName), d.file(credentialsName))
+		}
+	}
+	if err := seal.MakeDir(d.file(rowsName)); err != nil {
+		return fmt.Errorf("make the row store: %w", err)
+	}
+	return nil
 }
 
 func openEpochs(d *dataDir, fresh bool) (*envelope.Epochs, error) {
@@ -135,11 +179,26 @@ type AccessKey struct {
 	SecretAccessKey string `json:"secretAccessKey"`
 }
 
+// Format writes the access key id alone, whatever the verb.
+func (k AccessKey) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "server.AccessKey(%s [redacted])", k.AccessKeyID)
+}
+
+// LogValue implements slog.LogValuer without the secret.
+func (k AccessKey) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(k)) }
+
+func (k *AccessKey) root() *iam.RootCredentials {
+	return &iam.RootCredentials{Account: k.Account, AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey}
+}
+
+// errNoCredentials: there is no credentials file.
+var errNoCredentials = errors.New("no credentials")
+
 // ReadCredentials reads DIR/credentials.
 func ReadCredentials(dir string) (*Credentials, error) {
 	b, err := os.ReadFile(filepath.Join(dir, credentialsName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s holds no credentials: start `sagekeep serve --data-dir %s` once, it makes them", dir, dir)
+		return nil, fmt.Errorf("%s holds %w: start `sagekeep serve --data-dir %s` once, it makes them", dir, errNoCredentials, dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read credentials: %w", err)
@@ -166,6 +225,28 @@ type Running struct {
 	// CA is the PEM certificate to trust when the server made its own.
 	CA string `json:"ca,omitempty"`
 }
+
+// Alive reports whether the server that wrote the file still runs: its process,
+// and what answers at its address. The pid alone is not enough, for another
+// process may have it by now; in a container it is always the same.
+func (r *Running) Alive() bool {
+	if r.PID <= 0 || !processRuns(r.PID) {
+		return false
+	}
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return false
+	}
+	c, err := net.DialTimeout("tcp", u.Host, aliveTimeout)
+	if err != nil {
+		return !errors.Is(err, syscall.ECONNREFUSED)
+	}
+	c.Close()
+	return true
+}
+
+// aliveTimeout is how long Alive waits for a connection.
+const aliveTimeout = 2 * time.Second
 
 // ReadRunning reads DIR/server.json; fs.ErrNotExist when no server runs.
 func ReadRunning(dir string) (*Running, error) {

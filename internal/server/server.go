@@ -5,9 +5,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -77,8 +74,8 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func (s *Server) open(ctx context.Context) error {
-	if err := os.MkdirAll(s.dir.file(rowsName), 0o700); err != nil {
-		return fmt.Errorf("make the row store: %w", err)
+	if err := s.dir.makeRows(); err != nil {
+		return err
 	}
 	keys := pebblestore.SingleKey(s.dir.keyring.Derive("files").Bytes())
 	rows, err := pebblestore.Open(s.dir.file(rowsName), keys, pebblestore.Options{Log: s.cfg.Log})
@@ -102,7 +99,7 @@ func (s *Server) open(ctx context.Context) error {
 // openBlobs opens the segment files of one service.
 func (s *Server) openBlobs(service string) (blob.Store, error) {
 	for _, dir := range []string{s.dir.file(objectsName), s.dir.file(tmpName)} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := seal.MakeDir(dir); err != nil {
 			return nil, fmt.Errorf("make the object store: %w", err)
 		}
 	}
@@ -144,51 +141,6 @@ func (s *Server) wire() {
 	s.geospatial.Register(s.registry)
 	cloudtrail.New(cloudtrail.Config{Store: s.store, Keyring: s.dir.keyring}).Register(s.registry)
 	s.registry.Finish()
-}
-
-// loadCredentials reads the credentials file, or makes the first account.
-func (s *Server) loadCredentials(ctx context.Context) error {
-	c, err := ReadCredentials(s.dir.path)
-	if err == nil {
-		s.creds = *c
-		return nil
-	}
-	accounts, aerr := s.iam.Accounts(ctx)
-	if aerr != nil {
-		return aerr
-	}
-	if len(accounts) > 0 {
-		// The root keys cannot be shown again: who lost the file restores it.
-		return fmt.Errorf("accounts exist, but %w", err)
-	}
-	s.creds.Operator = newOperatorKey()
-	_, err = s.createAccount(ctx, s.cfg.Account)
-	return err
-}
-
-// newOperatorKey makes the key of DIR/credentials that signs operator calls.
-func newOperatorKey() AccessKey {
-	var id [10]byte
-	var key [30]byte
-	rand.Read(id[:])
-	rand.Read(key[:])
-	return AccessKey{
-		AccessKeyID:     operatorPrefix + base32.StdEncoding.EncodeToString(id[:]),
-		SecretAccessKey: base64.StdEncoding.EncodeToString(key[:]),
-	}
-}
-
-// createAccount makes an account and adds its root credentials to the file.
-func (s *Server) createAccount(ctx context.Context, id string) (AccessKey, error) {
-	s.credsMu.Lock()
-	defer s.credsMu.Unlock()
-	root, err := s.iam.CreateAccount(ctx, id)
-	if err != nil {
-		return AccessKey{}, err
-	}
-	key := AccessKey{Account: root.Account, AccessKeyID: root.AccessKeyID, SecretAccessKey: root.SecretAccessKey}
-	s.creds.Accounts = append(s.creds.Accounts, key)
-	return key, writeCredentials(s.dir.path, &s.creds)
 }
 
 // Start begins the background work.
