@@ -1,10 +1,13 @@
 """Fixtures: one server for most tests, and the accounts on it."""
 
 import os
+import time
+import types
 
 import pytest
 
-from harness import BINARY, Server
+from fields import HERE, MOISTURE, SCENE, Fields, import_collection, many_scenes
+from harness import BINARY, Server, wait_for
 
 OTHER = "444455556666"
 
@@ -56,3 +59,30 @@ def own_server(tmp_path):
     for s in made:
         if s.process is not None:
             s.stop()
+
+
+@pytest.fixture(scope="session")
+def fields(server, cloud):
+    return Fields(cloud, import_collection(server, SCENE))
+
+
+@pytest.fixture(scope="session")
+def long(server, cloud, tmp_path_factory):
+    """Jobs over this collection take a while."""
+    return Fields(cloud, import_collection(server, many_scenes(tmp_path_factory.mktemp("long") / "scenes", 24)))
+
+
+@pytest.fixture(scope="session")
+def done(fields):
+    """A finished and exported job under a key, for several tests to look at."""
+    d = types.SimpleNamespace()
+    d.role = fields.new_role("SageMakerGeospatialCustomerRole")
+    d.key = fields.new_key(d.role)
+    began = time.monotonic()
+    d.job = fields.start(d.key, indices=("NDVI", "MSAVI"), custom=[MOISTURE], role=d.role, query={"AreaOfInterest": HERE})
+    d.id = d.job.rsplit("/", 1)[1]
+    wait_for(lambda: fields.status(d.job) != "INITIALIZING", "the end of INITIALIZING", 5, 0.02)
+    d.initializing = time.monotonic() - began
+    d.answer = fields.wait(d.job)
+    d.exported = fields.export(d.job, d.key, "exports/", d.role, ExportSourceImages=True)
+    return d
