@@ -53,12 +53,17 @@ type exchange struct {
 	form      url.Values
 	body      []byte
 	stream    io.Reader
+	timed     *timedBody // r.Body
 }
 
 // ServeHTTP runs one request through the pipeline.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{h: h, w: w, r: r, requestID: h.Registry.NewID()}
+	timed := newTimedBody(w, r)
+	own := *r // the server's own must keep its body
+	own.Body = timed
+	x := &exchange{h: h, w: w, r: &own, requestID: h.Registry.NewID(), timed: timed}
 	defer func() {
+		timed.linger()
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler {
 				panic(p)
@@ -253,9 +258,13 @@ func streams(s *schema.Shape) bool {
 }
 
 func (x *exchange) readBody(r io.Reader) error {
+	x.timed.whole()
 	b, err := io.ReadAll(io.LimitReader(r, maxBody+1))
 	if err != nil {
 		if _, ok := errors.AsType[*sigv4.Error](err); ok {
+			return err
+		}
+		if _, ok := errors.AsType[*schema.Error](err); ok {
 			return err
 		}
 		return schema.NewError("RequestTimeout", 400, "the request body could not be read").Because(err)
@@ -280,6 +289,7 @@ func callerOf(a *sigv4.Auth) (*identity.Caller, error) {
 
 // fail answers with an error in the protocol of the service.
 func (x *exchange) fail(err error) {
+	x.timed.linger()
 	var svc *schema.Service
 	if x.svc != nil {
 		svc = x.svc.Service

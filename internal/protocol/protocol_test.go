@@ -69,8 +69,14 @@ func newRig(t *testing.T, a Authorizer, journal Journal) *rig {
 	caller := &identity.Caller{Type: identity.User, Account: "111122223333", ARN: "arn:aws:iam::111122223333:user/u", UserName: "u", PrincipalID: "AIDA"}
 	Handle(r.Registry, kmsapi.DescribeKey, func(_ context.Context, in *kmsapi.DescribeKeyInput) ([]Check, error) {
 		return []Check{{Resource: in.KeyId, ResourceType: "AWS::KMS::Key", Account: "111122223333"}}, nil
-	}, func(_ context.Context, in *kmsapi.DescribeKeyInput) (*kmsapi.DescribeKeyOutput, error) {
+	}, func(ctx context.Context, in *kmsapi.DescribeKeyInput) (*kmsapi.DescribeKeyOutput, error) {
 		switch in.KeyId {
+		case "slow":
+			select {
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			case <-time.After(2 * stallTimeout):
+			}
 		case "panic":
 			panic("broken invariant")
 		case "private":
