@@ -165,7 +165,12 @@ class Server:
                 raise AssertionError(f"serve ended with {code}:\n{self.output()}")
             return line.endswith(b"\n")
 
-        wait_for(ready, "the ready line", timeout, 0.01)
+        try:
+            wait_for(ready, "the ready line", timeout, 0.01)
+        except BaseException:
+            if self.process is not None:
+                self.kill()
+            raise
         self.ready_line = line.decode()
         found = re.fullmatch(r"ready (https?://(?:127\.0\.0\.1|\[::1\]):\d+)\n", self.ready_line)
         assert found, f"the ready line is {line!r}"
