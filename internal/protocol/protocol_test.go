@@ -318,8 +318,8 @@ func TestHostBucket(t *testing.T) {
 		"b.s3.localhost": "b", "my.bucket.s3.localhost": "my.bucket", "b.s3.us-west-2.amazonaws.com": "b",
 		"s3.us-west-2.amazonaws.com": "", "kms.us-west-2.amazonaws.com": "", "b.s3.amazonaws.com": "b", "example.org": "",
 	} {
-		if got := hostBucket(host); got != want {
-			t.Errorf("hostBucket(%q) = %q, want %q", host, got, want)
+		if got := HostBucket(host); got != want {
+			t.Errorf("HostBucket(%q) = %q, want %q", host, got, want)
 		}
 	}
 }

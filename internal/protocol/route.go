@@ -172,7 +172,7 @@ func (x *exchange) routeS3() error {
 	}
 	x.svc = svc
 	path := escapedPath(x.r)
-	if bucket := hostBucket(x.r.Host); bucket != "" {
+	if bucket := HostBucket(x.r.Host); bucket != "" {
 		path = "/" + bucket + path
 	}
 	if op, labels, _ := svc.router.MatchHeader(x.r.Method, path, queryOf(x.r), x.r.Header); op != nil {
@@ -181,10 +181,10 @@ func (x *exchange) routeS3() error {
 	return nil
 }
 
-// hostBucket returns the bucket of a virtual-hosted request: BUCKET.localhost,
+// HostBucket returns the bucket of a virtual-hosted request: BUCKET.localhost,
 // BUCKET.s3.localhost, BUCKET.s3.REGION.amazonaws.com and the like; "" for
 // addresses and plain names.
-func hostBucket(host string) string {
+func HostBucket(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}

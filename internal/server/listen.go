@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sagekeep/sagekeep/internal/protocol"
@@ -30,6 +31,8 @@ const (
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10 // bytes; session tokens travel in headers
 	drainTimeout  = 30 * time.Second
+	bodyTimeout   = 30 * time.Second // of bodies that the pipeline does not read
+	writeTimeout  = time.Minute      // of one write: a client takes something within it
 )
 
 // Run serves until ctx ends, then drains. ready is told the URL once requests
@@ -53,13 +56,16 @@ func Run(ctx context.Context, cfg Config, ready func(url string)) error {
 	}
 	defer l.Close()
 	s, err := Open(ctx, cfg)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // told to end before it was ready; the next start goes on
+	}
 	if err != nil {
 		return err
 	}
 	if keyInside {
 		cfg.Log.Warn("the root key lies in the data directory: who copies the directory copies the key")
 	}
-	scheme := "http"
+	l, scheme := net.Listener(stallListener{l, writeTimeout}), "http"
 	if tlsConfig != nil {
 		l, scheme = tls.NewListener(l, tlsConfig), "https"
 	}
@@ -104,17 +110,25 @@ func (s *Server) Handler() http.Handler {
 	}
 	operator := s.operatorHandler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The pipeline has deadlines of its own for bodies.
+		if r.Body != http.NoBody {
+			setReadDeadline(w, time.Now().Add(bodyTimeout))
+		}
 		if r.TLS == nil && !s.plainPeer(r.RemoteAddr) {
 			http.Error(w, "plain HTTP is for this machine and for the trusted proxies", http.StatusForbidden)
 			return
 		}
 		// Not a ServeMux: it would clean paths that are signed as sent.
+		path := r.URL.Path
+		if protocol.HostBucket(r.Host) != "" {
+			path = "" // an object's name, and nothing of ours
+		}
 		switch {
-		case r.URL.Path == "/healthz" && unsigned(r):
+		case path == "/healthz" && unsigned(r):
 			health(w, nil)
-		case r.URL.Path == "/readyz" && unsigned(r):
+		case path == "/readyz" && unsigned(r):
 			health(w, s.store.WaitDurable(r.Context()))
-		case len(r.URL.Path) >= len(operatorPath) && r.URL.Path[:len(operatorPath)] == operatorPath:
+		case strings.HasPrefix(path, operatorPath):
 			operator.ServeHTTP(w, r)
 		default:
 			api.ServeHTTP(w, r)
@@ -131,6 +145,37 @@ func (s *Server) plainPeer(remote string) bool {
 	}
 	ip := a.Addr().Unmap()
 	return ip.IsLoopback() || slices.ContainsFunc(s.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// setReadDeadline bounds the reading of a request's body; zero ends that.
+func setReadDeadline(w http.ResponseWriter, at time.Time) {
+	_ = http.NewResponseController(w).SetReadDeadline(at) // not supported in tests, or the connection is gone
+}
+
+// stallListener ends connections whose client takes no more of an answer.
+type stallListener struct {
+	net.Listener
+	limit time.Duration // of one write
+}
+
+func (l stallListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if t, ok := c.(*net.TCPConn); ok {
+		return stallConn{t, l.limit}, nil
+	}
+	return c, err
+}
+
+type stallConn struct {
+	*net.TCPConn
+	limit time.Duration
+}
+
+func (c stallConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
+		return 0, err
+	}
+	return c.TCPConn.Write(p)
 }
 
 func unsigned(r *http.Request) bool {

@@ -1,11 +1,23 @@
 package server
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/sagekeep/sagekeep/internal/audit"
+	"github.com/sagekeep/sagekeep/internal/sigv4"
+	"github.com/sagekeep/sagekeep/internal/store"
 )
 
 func TestPlainHTTPPeers(t *testing.T) {
@@ -35,5 +47,118 @@ func TestHealthIsUnsigned(t *testing.T) {
 			t.Fatalf("%s = %v, %v", path, resp, err)
 		}
 		resp.Body.Close()
+	}
+}
+
+// TestOwnPathsAreNoObjects: in a virtual-hosted bucket every path is an object's.
+func TestOwnPathsAreNoObjects(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t)
+	for _, tc := range []struct {
+		host, path string
+		ours       bool
+	}{
+		{"127.0.0.1:4566", "/healthz", true},
+		{"localhost:4566", "/readyz", true},
+		{"s3.localhost:4566", "/healthz", true},
+		{"bucket.localhost:4566", "/healthz", false},
+		{"bucket.s3.us-west-2.amazonaws.com", "/readyz", false},
+		{"127.0.0.1:4566", "/_sagekeep/CreateAccount", true},
+		{"bucket.localhost:4566", "/_sagekeep/CreateAccount", false},
+	} {
+		req := httptest.NewRequest(http.MethodGet, tc.path, nil)
+		req.Host, req.RemoteAddr = tc.host, "127.0.0.1:5000"
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, req)
+		if ours := !strings.Contains(w.Body.String(), "<Code>NoSuchBucket</Code>"); ours != tc.ours {
+			t.Errorf("%s%s = %d %s", tc.host, tc.path, w.Code, w.Body)
+		}
+	}
+}
+
+// TestOperatorRecords: the record names the whole address, and a call that breaks
+// has one too.
+func TestOperatorRecords(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t)
+	key := sigv4.Credential{AccessKeyID: s.creds.Operator.AccessKeyID, Secret: s.creds.Operator.SecretAccessKey}
+	const body = `{"id":"12"}`
+	req := httptest.NewRequest(http.MethodPost, operatorPath+"CreateAccount", strings.NewReader(body))
+	req.RemoteAddr = "[::1]:5000"
+	if err := sigv4.Sign(req, []byte(body), key, DefaultRegion, operatorService, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, req)
+	if w.Code != http.StatusBadRequest {
+		t.Fatalf("CreateAccount = %d %s", w.Code, w.Body)
+	}
+	_, err := s.recorded(req, "Broken", func(context.Context) (any, error) { panic("secret cause") })
+	if err == nil {
+		t.Fatal("a panic is an answer")
+	}
+	var got []string
+	for rec, err := range s.store.Journal().Scan(t.Context(), store.JournalScan{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r audit.Record
+		if err := json.Unmarshal(rec.Data, &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.EventSource == "sagekeep.operator" {
+			got = append(got, r.EventName+" "+r.ErrorCode+" "+r.SourceIPAddress)
+			if strings.Contains(string(rec.Data), "secret cause") {
+				t.Errorf("the record shows a private cause: %s", rec.Data)
+			}
+		}
+	}
+	if want := "CreateAccount InvalidAccount ::1, Broken InternalFailure ::1"; strings.Join(got, ", ") != want {
+		t.Errorf("records %q, want %s", got, want)
+	}
+}
+
+// TestToldToEndWhileStarting: a signal before the server is ready is no failure.
+func TestToldToEndWhileStarting(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := Run(ctx, Config{DataDir: dir, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)}, func(string) {})
+	if err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if _, err := openOnce(t, dir); err != nil {
+		t.Errorf("the next start: %v", err)
+	}
+}
+
+// TestReadersThatStall: a client that takes no more of an answer does not hold
+// its connection for ever.
+func TestReadersThatStall(t *testing.T) {
+	t.Parallel()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := stallListener{inner, 50 * time.Millisecond}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for begun := time.Now(); err == nil; _, err = c.Write(make([]byte, 64<<10)) {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("writes do not end")
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Write = %v", err)
 	}
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
@@ -52,6 +55,7 @@ func (s *Server) operatorHandler() http.Handler {
 			operatorError(w, schema.NewError("InvalidRequest", 400, "the body cannot be read or is too large"))
 			return
 		}
+		setReadDeadline(w, time.Time{})
 		auth, err := sigv4.Inspect(r)
 		if err == nil {
 			err = verifier.Verify(r.Context(), r, auth, sigv4.Options{Body: body, Service: operatorService})
@@ -68,7 +72,11 @@ func (s *Server) operatorHandler() http.Handler {
 		}
 		out, err := s.recorded(r, name, func(ctx context.Context) (any, error) { return call(ctx, body) })
 		if err != nil {
-			operatorError(w, schema.AsError(err))
+			e := schema.AsError(err)
+			if e.Status >= 500 {
+				s.cfg.Log.Error("operator call failed", "operation", name, "code", e.Code, "error", err)
+			}
+			operatorError(w, e)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -100,7 +108,7 @@ func (s *Server) recorded(r *http.Request, name string, call func(context.Contex
 	ctx, p := audit.WithPending(ctx)
 	ctx = store.WithPending(ctx, p)
 	ctx, entry := p.Begin(ctx, "sagekeep.operator", name, false, false, s.registry.NewID())
-	out, err := call(ctx)
+	out, err := guarded(ctx, name, call)
 	if err != nil {
 		e := schema.AsError(err)
 		entry.Fail(e.Code, e.Message)
@@ -113,6 +121,16 @@ func (s *Server) recorded(r *http.Request, name string, call func(context.Contex
 		return nil, errors.Join(err, rerr)
 	}
 	return out, err
+}
+
+// guarded runs a call and makes an error of a panic, so that it is recorded.
+func guarded(ctx context.Context, name string, call func(context.Context) (any, error)) (out any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, fmt.Errorf("operator call %s panicked: %v\n%s", name, p, debug.Stack())
+		}
+	}()
+	return call(ctx)
 }
 
 // createAccountInput is the body of CreateAccount.
