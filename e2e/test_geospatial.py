@@ -136,7 +136,6 @@ ALLOWED = {
     "eventTime": "", "requestID": "", "eventID": "", "sourceIPAddress": "", "userAgent": "",
     "userIdentity.principalId": "", "userIdentity.accessKeyId": "", "userIdentity.sessionContext.attributes.creationDate": "",
     "userIdentity.sessionContext.sessionIssuer.principalId": "the page shows an access key's id where AWS has the role's",
-    "userIdentity.sessionContext.sessionIssuer.arn": "the page shows a session's ARN where AWS has the role's",
     "requestParameters.operations": "the grant lists what the service uses",
     "responseElements.grantId": "",
 }

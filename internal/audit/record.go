@@ -5,6 +5,7 @@ package audit
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/sagekeep/sagekeep/internal/identity"
@@ -109,9 +110,17 @@ func identityOf(c *identity.Caller) UserIdentity {
 	case identity.User:
 		u.UserName = c.UserName
 	case identity.AssumedRole:
+		issuer := c.RoleARN
+		if strings.HasPrefix(c.InvokedBy, "arn:") {
+			// An execution role that a service uses for its account: AWS's example
+			// records name the issuer in the form of a session.
+			// Source: Amazon SageMaker Developer Guide, "Use AWS KMS Permissions for
+			// Amazon SageMaker geospatial capabilities".
+			issuer = "arn:aws:sts::" + c.Account + ":assumed-role/" + c.RoleName
+		}
 		u.SessionContext = &SessionContext{
 			SessionIssuer: &SessionIssuer{
-				Type: "Role", PrincipalID: c.RoleID, ARN: c.RoleARN, AccountID: c.Account, UserName: c.RoleName,
+				Type: "Role", PrincipalID: c.RoleID, ARN: issuer, AccountID: c.Account, UserName: c.RoleName,
 			},
 			Attributes: SessionAttributes{CreationDate: Time(c.IssuedAt), MFAAuthenticated: "false"},
 		}
