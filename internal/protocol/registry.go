@@ -101,7 +101,8 @@ type Registry struct {
 type service struct {
 	*schema.Service
 	byName map[string]*binding
-	router *wire.Router // REST protocols only, built by finish
+	known  []*schema.Operation // generated, registered or not; REST protocols route by them
+	router *wire.Router        // REST protocols only, built by Finish
 }
 
 // NewRegistry returns an empty registry.
@@ -141,6 +142,17 @@ func Handle[In, Out any](r *Registry, op schema.Op[In, Out], resolve Resolver[In
 	}
 	svc.byName[op.Name] = b
 	r.bindings[op.Operation] = b
+}
+
+// Know adds operations that the service's model has, registered or not, so that a
+// request for one of those not registered is routed to the answer that it is not
+// implemented. Call it after the service's first Handle.
+func (r *Registry) Know(ops ...*schema.Operation) {
+	for _, op := range ops {
+		if svc := r.services[op.Service.Name]; svc != nil {
+			svc.known = append(svc.known, op)
+		}
+	}
 }
 
 // Operations returns what is registered, by service name, for the coverage page.

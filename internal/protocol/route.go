@@ -19,9 +19,11 @@ func (r *Registry) Finish() {
 		if svc.Protocol != schema.RESTJSON1 && svc.Protocol != schema.RESTXML {
 			continue
 		}
-		var ops []*schema.Operation
+		ops := slices.Clone(svc.known)
 		for _, b := range svc.byName {
-			ops = append(ops, b.op)
+			if !slices.Contains(ops, b.op) {
+				ops = append(ops, b.op)
+			}
 		}
 		svc.router = wire.NewRouter(ops)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	ctapi "github.com/sagekeep/sagekeep/api/cloudtrail"
+	geoapi "github.com/sagekeep/sagekeep/api/geospatial"
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	s3api "github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/api/schema"
@@ -46,6 +47,16 @@ func TestReadsTakeNoEncryptionHeaders(t *testing.T) {
 	_, err = client.Call(t.Context(), c, s3api.HeadObject, &s3api.HeadObjectInput{Bucket: "bucket", Key: "k", ServerSideEncryption: s3api.ServerSideEncryptionAes256})
 	if e := apiError(t, err); e.Status != 400 {
 		t.Errorf("HEAD: %v", e)
+	}
+}
+
+// TestKnownOperationsAreNamed: what AWS has and we have not yet says so.
+func TestKnownOperationsAreNamed(t *testing.T) {
+	t.Parallel()
+	_, c := startServer(t)
+	_, err := client.Call(t.Context(), c, geoapi.ListVectorEnrichmentJobs, &geoapi.ListVectorEnrichmentJobsInput{})
+	if e := apiError(t, err); e.Code != "NotImplementedException" || e.Status != 501 || !strings.Contains(e.Message, "ListVectorEnrichmentJobs") {
+		t.Errorf("%v", e)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	geoapi "github.com/sagekeep/sagekeep/api/geospatial"
+	s3api "github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/internal/blob"
 	"github.com/sagekeep/sagekeep/internal/cloudtrail"
 	"github.com/sagekeep/sagekeep/internal/geospatial"
@@ -139,6 +141,8 @@ func (s *Server) wire() {
 		Objects: objectCalls{s.registry}, Authorizer: s.registry, KeyEpoch: s.kms.Epoch, Account: s.firstAccount, Log: s.cfg.Log,
 	})
 	s.geospatial.Register(s.registry)
+	s.registry.Know(s3api.Operations()...)
+	s.registry.Know(geoapi.Operations()...)
 	cloudtrail.New(cloudtrail.Config{Store: s.store, Keyring: s.dir.keyring}).Register(s.registry)
 	s.registry.Finish()
 }
