@@ -3,6 +3,7 @@ package iam
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -323,4 +324,28 @@ func FuzzLookupSession(f *testing.F) {
 			t.Fatalf("%q with %q gives %v", id, token, c)
 		}
 	})
+}
+
+// TestUnknownAccountsTakeNoMemory: a role ARN is a caller's text; what it names
+// must not stay in memory. Not parallel: it looks at the heap.
+func TestUnknownAccountsTakeNoMemory(t *testing.T) {
+	f := newFixture(t)
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	const accounts = 50_000
+	for i := range accounts {
+		_, err := f.s.RoleByARN(t.Context(), fmt.Sprintf("arn:aws:iam::%012d:role/r", i))
+		if !errors.Is(err, ErrNoSuchRole) {
+			t.Fatal(err)
+		}
+	}
+	if grown := heap() - before; grown > 4<<20 {
+		t.Errorf("%d unknown accounts hold %d bytes", accounts, grown)
+	}
+	runtime.KeepAlive(f)
 }

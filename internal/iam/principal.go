@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,10 +42,15 @@ func (s *Service) RoleByARN(ctx context.Context, roleARN string) (*RoleInfo, err
 	if !ok || !named || a.service != "iam" || !validAccount(a.account) {
 		return nil, fmt.Errorf("%q: %w", roleARN, ErrNoSuchRole)
 	}
-	epoch := s.store.Epoch(epochName(a.account))
-	if have, ok := s.roleCache.get(roleARN); ok && have.epoch == epoch {
+	if have, ok := s.roleCache.get(roleARN); ok && have.epoch == s.store.Epoch(epochName(a.account)) {
 		return have.role, nil
 	}
+	// A counter, once asked for, stays in memory: the ARN is a caller's text, so
+	// ask only for accounts that are there.
+	if have, err := s.AccountExists(ctx, a.account); err != nil || !have {
+		return nil, fmt.Errorf("%q: %w", roleARN, cmp.Or(err, ErrNoSuchRole))
+	}
+	epoch := s.store.Epoch(epochName(a.account))
 	var e entity
 	err := s.view(ctx, func(tx *store.Tx) (err error) {
 		e, err = s.roles.table.Get(tx, a.account, strings.ToLower(name))

@@ -45,7 +45,7 @@ func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, 
 	role, err := s.roles.RoleByARN(ctx, in.RoleArn)
 	if errors.Is(err, iam.ErrNoSuchRole) {
 		audit.From(ctx).AddResource(accountOf(in.RoleArn), roleType, in.RoleArn)
-		return nil, stsapi.AccessDenied("User: %s is not authorized to perform: sts:AssumeRole on resource: %s", caller.ARN, in.RoleArn).Because(err)
+		return nil, s.refuseMissing(ctx, in.RoleArn, err)
 	}
 	if err != nil {
 		return nil, err
@@ -97,6 +97,22 @@ func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, 
 		p.check("sts:SetSourceIdentity", c)
 	}
 	return p, nil
+}
+
+// refuseMissing answers for a role that does not exist in another account what a
+// role answers whose trust policy allows nothing, so that nobody learns which
+// roles that account has.
+func (s *Service) refuseMissing(ctx context.Context, roleARN string, cause error) error {
+	caller := identity.From(ctx).Caller
+	if account := accountOf(roleARN); account != caller.Account {
+		err := s.registry.Authorize(ctx, stsapi.Service, &protocol.Check{
+			Action: "sts:AssumeRole", Resource: roleARN, Account: account, Kind: protocol.RoleTrust,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return stsapi.AccessDenied("User: %s is not authorized to perform: sts:AssumeRole on resource: %s", caller.ARN, roleARN).Because(cause)
 }
 
 func (p *plan) check(action string, c authz.Context) {

@@ -431,3 +431,25 @@ func TestIdentities(t *testing.T) {
 	_, err = protocol.Call(f.ann, f.r, stsapi.GetAccessKeyInfo, &stsapi.GetAccessKeyInfoInput{AccessKeyId: "AKIAIOSFODNN7EXAMPLE"})
 	wantError(t, err, "ValidationError", "")
 }
+
+// TestMissingRolesLookLikeOthers: the answer does not tell whether another
+// account has a role of that name.
+func TestMissingRolesLookLikeOthers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	must(f.root, f, iamapi.CreateRole, &iamapi.CreateRoleInput{
+		RoleName:                 "there",
+		AssumeRolePolicyDocument: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"sagemaker.amazonaws.com"},"Action":"sts:AssumeRole"}]}`,
+	})
+	texts := map[string]bool{}
+	for _, name := range []string{"there", "gone!"} { // of equal length
+		_, err := protocol.Call(f.ann, f.r, stsapi.AssumeRole, &stsapi.AssumeRoleInput{
+			RoleArn: "arn:aws:iam::" + ours + ":role/" + name, RoleSessionName: "session",
+		})
+		e := schema.AsError(err)
+		texts[e.Code+": "+strings.ReplaceAll(e.Message, name, "NAME")] = true
+	}
+	if len(texts) != 1 {
+		t.Errorf("a role that is there and one that is not answer %v", texts)
+	}
+}
