@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -95,8 +96,9 @@ func globalConditions(c authz.Context, call *identity.Call, resourceAccount stri
 	if caller.Type == identity.Service {
 		return
 	}
-	c.SetBool("aws:SecureTransport", call.TLS.Version != "")
-	if call.SourceIP != "" {
+	// What a service calls under an execution role never leaves the process.
+	c.SetBool("aws:SecureTransport", call.TLS.Version != "" || caller.InvokedBy != "")
+	if _, err := netip.ParseAddr(call.SourceIP); err == nil { // a service's own calls have its name there
 		c.Set("aws:SourceIp", call.SourceIP)
 	}
 	if call.UserAgent != "" {
