@@ -31,6 +31,9 @@ func createAccount(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	if dir == "" || id == "" {
 		return usagef("--data-dir and --id are needed")
 	}
+	if err := checkFormat(formatOf(f)); err != nil {
+		return err
+	}
 	var key server.AccessKey
 	c, err := operator(dir)
 	switch {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/sagekeep/sagekeep/internal/server"
@@ -25,6 +26,9 @@ func envCommand() *command {
 			dir := value(f, "data-dir")
 			if dir == "" {
 				return usagef("--data-dir is missing")
+			}
+			if err := checkFormat(formatOf(f)); err != nil {
+				return err
 			}
 			c, err := server.ReadCredentials(dir)
 			if err != nil {
@@ -55,9 +59,17 @@ func accountKey(c *server.Credentials, id string) (server.AccessKey, error) {
 	return server.AccessKey{}, fmt.Errorf("account %s is not in the credentials file; `sagekeep account create` makes one", id)
 }
 
+// checkFormat refuses an unknown --format before anything is done.
+func checkFormat(format string) error {
+	if !slices.Contains([]string{"sh", "powershell", "profile", "json"}, format) {
+		return usagef("--format %q: want sh, powershell, profile or json", format)
+	}
+	return nil
+}
+
 // endpoint is the URL of the running server, or the default one.
 func endpoint(dir string) string {
-	if r, err := server.ReadRunning(dir); err == nil {
+	if r, err := server.ReadRunning(dir); err == nil && r.Alive() {
 		return r.URL
 	}
 	return "http://" + server.DefaultListen
@@ -101,5 +113,5 @@ func printEnv(w io.Writer, format string, k server.AccessKey, url string) error 
 		e.SetIndent("", "  ")
 		return e.Encode(m)
 	}
-	return usagef("--format %q: want sh, powershell, profile or json", format)
+	return checkFormat(format)
 }

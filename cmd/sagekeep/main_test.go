@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -112,6 +113,35 @@ func TestServeEnvAndAccounts(t *testing.T) {
 	creds, err := server.ReadCredentials(dir)
 	if err != nil || len(creds.Accounts) != 4 {
 		t.Fatalf("credentials hold %d accounts, %v", len(creds.Accounts), err)
+	}
+}
+
+// TestStaleServerFile: a server that was killed left its address, and its pid is
+// another process's by now, as it always is in a container.
+func TestStaleServerFile(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	_, stop := startServe(t, dir)
+	stop()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + l.Addr().String()
+	l.Close()
+	stale := fmt.Sprintf(`{"pid":%d,"url":%q}`, os.Getpid(), url)
+	if err := os.WriteFile(filepath.Join(dir, "server.json"), []byte(stale), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := runCommand(t, "env", "--data-dir", dir); code != 0 || strings.Contains(out, url) {
+		t.Errorf("env = %d, %q, %q", code, out, errs)
+	}
+	if code, _, errs := runCommand(t, "account", "create", "--data-dir", dir, "--id", "444455556666", "--format", "xml"); code != 2 {
+		t.Errorf("an unknown format = %d, %q", code, errs)
+	}
+	// The account was not made by the command that was refused.
+	if code, out, errs := runCommand(t, "account", "create", "--data-dir", dir, "--id", "444455556666"); code != 0 || !strings.HasPrefix(out, "export ") {
+		t.Errorf("account create = %d, %q, %q", code, out, errs)
 	}
 }
 
