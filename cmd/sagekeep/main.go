@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/sagekeep/sagekeep/internal/server"
 )
@@ -16,11 +17,14 @@ import (
 func main() {
 	privateFiles()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
-	stop()
-	os.Exit(code)
+	// A later signal ends the process at once. One that comes together with the
+	// first is the same wish: some tools signal the process and its group.
+	context.AfterFunc(ctx, func() { time.Sleep(signalPause); stop() })
+	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
+
+// signalPause is how long further signals mean nothing more than the first.
+const signalPause = time.Second
 
 // stdio is what a command reads and writes.
 type stdio struct {
