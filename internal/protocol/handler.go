@@ -54,6 +54,7 @@ type exchange struct {
 	body      []byte
 	stream    io.Reader
 	timed     *timedBody // r.Body
+	answering bool       // the status line may be gone
 }
 
 // ServeHTTP runs one request through the pipeline.
@@ -69,6 +70,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				panic(p)
 			}
 			h.Log.Error("request panicked", "request_id", x.requestID, "panic", p, "stack", string(debug.Stack()))
+			if x.answering {
+				// An error behind half an answer would pass for the rest of it.
+				panic(http.ErrAbortHandler)
+			}
 			x.fail(schema.NewError("InternalFailure", 500, "an internal error occurred"))
 		}
 	}()
@@ -125,6 +130,7 @@ func (x *exchange) run(caller *identity.Caller) error {
 		x.w.Header().Set("X-Amz-Id-2", hostID)
 	}
 	x.observe("", x.op.Status)
+	x.answering = true
 	if err := wire.EncodeOutput(x.op, x.w, x.requestID, out); err != nil {
 		// The status line may be gone: cut the connection, so that the client sees a failure.
 		x.h.Log.Warn("answer was cut", "request_id", x.requestID, "operation", x.op.Name, "error", err)

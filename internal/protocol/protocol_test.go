@@ -42,6 +42,11 @@ func (r rule) Decide(_ context.Context, c *Check) (authz.Decision, error) {
 	return authz.Decision{Effect: authz.Allowed}, nil
 }
 
+// breakingReader panics.
+type breakingReader struct{}
+
+func (breakingReader) Read([]byte) (int, error) { panic("broken invariant") }
+
 // brokenJournal refuses every record.
 type brokenJournal struct{}
 
@@ -107,6 +112,10 @@ func newRig(t *testing.T, a Authorizer, journal Journal) *rig {
 	})
 	Handle(r.Registry, s3api.HeadBucket, AnyResource, func(context.Context, *s3api.HeadBucketInput) (*s3api.HeadBucketOutput, error) {
 		return &s3api.HeadBucketOutput{}, nil
+	})
+	Handle(r.Registry, s3api.GetObject, AnyResource, func(context.Context, *s3api.GetObjectInput) (*s3api.GetObjectOutput, error) {
+		body := io.MultiReader(strings.NewReader(strings.Repeat("x", 1<<20)), breakingReader{})
+		return &s3api.GetObjectOutput{Body: io.NopCloser(body), ContentLength: new(int64(1<<20 + 4096))}, nil
 	})
 	r.Finish()
 	r.h = &Handler{Registry: r.Registry, Region: "us-west-2", Log: slog.New(slog.DiscardHandler), Verifier: &sigv4.Verifier{
@@ -279,6 +288,31 @@ func TestNoRecordNoAnswer(t *testing.T) {
 	w := r.send(t, request{target: "TrentService.DescribeKey", body: `{"KeyId":"k"}`, service: "kms"})
 	if w.Code != 500 || strings.Contains(w.Body.String(), `"k"`) {
 		t.Errorf("answered %d %s without a record (I4)", w.Code, w.Body)
+	}
+}
+
+// TestBrokenAnswerIsCut: when an answer breaks in its middle nothing follows that
+// could pass for the rest of it.
+func TestBrokenAnswerIsCut(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rule{}, nil)
+	srv := httptest.NewServer(r.h)
+	defer srv.Close()
+	req, err := http.NewRequest(http.MethodGet, srv.URL+"/bucket/key", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sigv4.Sign(req, nil, r.cred, "us-west-2", "s3", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil || strings.Trim(string(b), "x") != "" {
+		t.Errorf("read %q behind the body, %v", strings.Trim(string(b), "x"), err)
 	}
 }
 
