@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sagekeep/sagekeep/api/schema"
@@ -162,19 +163,9 @@ func (r *Registry) Operations() map[string][]*schema.Operation {
 		for _, b := range svc.byName {
 			out[name] = append(out[name], b.op)
 		}
-		slices.SortFunc(out[name], func(a, b *schema.Operation) int { return compare(a.Name, b.Name) })
+		slices.SortFunc(out[name], func(a, b *schema.Operation) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return out
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Call runs an operation for the caller in ctx, as one service calls another:
