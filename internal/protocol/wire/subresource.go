@@ -6,8 +6,8 @@ package wire
 // Source: S3 API Reference, the request syntax of every operation.
 func s3Subresources(name string) bool {
 	switch name {
-	case "abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering",
-		"inventory", "legal-hold", "lifecycle", "location", "logging", "metadataConfiguration",
+	case "abac", "accelerate", "acl", "analytics", "annotation", "attributes", "cors", "delete", "encryption", "intelligent-tiering",
+		"inventory", "legal-hold", "lifecycle", "location", "logging", "metadataAnnotationTable", "metadataConfiguration",
 		"metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "notification",
 		"object-lock", "ownershipControls", "partNumber", "policy", "policyStatus", "publicAccessBlock",
 		"renameObject", "replication", "requestPayment", "restore", "retention", "select", "session",
