@@ -131,12 +131,65 @@ def test_multipart_under_a_key_needs_both_rights(cloud, s3, bucket):
     assert both.get_object(Bucket=bucket, Key="large under key")["Body"].read() == noise(5 * MIB) + b"end"
 
 
-def test_part_copy(s3, bucket):
-    s3.put_object(Bucket=bucket, Key="source", Body=noise(6 * MIB))
+def test_part_copy(cloud, s3, bucket):
+    data, key = noise(6 * MIB), cloud.new_key()
+    s3.put_object(Bucket=bucket, Key="source", Body=data, ServerSideEncryption="aws:kms", SSEKMSKeyId=key)
     upload = s3.create_multipart_upload(Bucket=bucket, Key="from parts")["UploadId"]
-    with refused(("NotImplemented", "NotImplementedException", "501")):
-        s3.upload_part_copy(Bucket=bucket, Key="from parts", UploadId=upload, PartNumber=1, CopySource=f"{bucket}/source", CopySourceRange=f"bytes=0-{5 * MIB - 1}")
-    s3.abort_multipart_upload(Bucket=bucket, Key="from parts", UploadId=upload)
+
+    def copy(number, client=s3, **more):
+        return client.upload_part_copy(Bucket=bucket, Key="from parts", UploadId=upload, PartNumber=number, **{"CopySource": f"{bucket}/source"} | more)
+
+    answer = copy(1, CopySourceRange=f"bytes=0-{5 * MIB - 1}")["CopyPartResult"]
+    assert answer["ETag"] == f'"{hashlib.md5(data[:5 * MIB]).hexdigest()}"' and answer["LastModified"]
+    rest = copy(2, CopySourceRange=f"bytes={5 * MIB}-{6 * MIB - 1}")["CopyPartResult"]
+    whole = copy(3, CopySourceIfMatch=s3.head_object(Bucket=bucket, Key="source")["ETag"])["CopyPartResult"]
+    for wrong in (f"bytes=0-{6 * MIB}", "bytes=5-", "bytes=-5", "bytes=0-1,2-3"):
+        with refused("InvalidArgument", status=400):
+            copy(4, CopySourceRange=wrong)
+    with refused("PreconditionFailed", status=412):
+        copy(4, CopySourceIfMatch='"x"')
+    with refused("NoSuchKey", status=404):
+        copy(4, CopySource=f"{bucket}/nothing")
+    with refused("AccessDenied", "s3:GetObject", status=403):
+        copy(4, cloud.boto("s3", cloud.new_user(allow("s3:PutObject"), allow("kms:*", key))))
+    with refused("AccessDenied", "kms:Decrypt", key, status=403):
+        copy(4, cloud.boto("s3", cloud.new_user(allow("s3:*"))))
+    cloud.boto("kms").disable_key(KeyId=key)
+    with refused("KMS.DisabledException", status=400):
+        copy(4)
+    done = [{"PartNumber": i, "ETag": part["ETag"]} for i, part in enumerate((answer, rest, whole), 1)]
+    with refused("EntityTooSmall"):
+        s3.complete_multipart_upload(Bucket=bucket, Key="from parts", UploadId=upload, MultipartUpload={"Parts": done})
+    s3.complete_multipart_upload(Bucket=bucket, Key="from parts", UploadId=upload, MultipartUpload={"Parts": [done[0], done[2]]})
+    assert s3.get_object(Bucket=bucket, Key="from parts")["Body"].read() == data[: 5 * MIB] + data
+
+
+def test_cp_between_buckets(cloud, s3, bucket, twenty):
+    """A large object goes from bucket to bucket in copied parts, under another key."""
+    to, here, there = cloud.new_bucket(), cloud.new_key(), cloud.new_key()
+    s3.upload_file(str(twenty), bucket, "big one", ExtraArgs={"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": here})
+    cloud.cli("s3", "cp", f"s3://{bucket}/big one", f"s3://{to}/cli", "--sse", "aws:kms", "--sse-kms-key-id", there, "--no-progress", text=True)
+    sse = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": there}
+    s3.copy({"Bucket": bucket, "Key": "big one"}, to, "boto", ExtraArgs=sse | {"ChecksumAlgorithm": "SHA256"}, Config=TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=6 * MIB))
+    cloud.boto("kms").disable_key(KeyId=here)
+    for key, count in (("cli", 3), ("boto", 4)):
+        got = s3.get_object(Bucket=to, Key=key)
+        assert got["SSEKMSKeyId"] == there and got["ETag"].endswith(f'-{count}"')
+        assert got["Body"].read() == twenty.read_bytes()
+
+
+def test_tags_are_read_back(cloud, s3, bucket):
+    """The AWS CLI reads the tags of a large source and gives them to the upload of its copy."""
+    tags = [{"Key": "season", "Value": "2026"}, {"Key": "field", "Value": "a b"}]
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="tagged", Body=b"x", Tagging="season=2026&field=a%20b")
+    parts(s3, bucket, "tagged parts", [b"x"], Tagging="season=2026&field=a%20b")
+    for key, want in (("plain", []), ("tagged", tags), ("tagged parts", tags)):
+        assert s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"] == want
+    with refused("NoSuchKey", status=404):
+        s3.get_object_tagging(Bucket=bucket, Key="nothing")
+    with refused("AccessDenied", "s3:GetObjectTagging", status=403):
+        cloud.boto("s3", cloud.new_user(allow("s3:GetObject"))).get_object_tagging(Bucket=bucket, Key="tagged")
 
 
 def test_multipart_checksums(s3, bucket):

@@ -154,6 +154,7 @@ func Operations() []*schema.Operation {
 		GetBucketPolicy.Operation,
 		GetBucketVersioning.Operation,
 		GetObject.Operation,
+		GetObjectTagging.Operation,
 		HeadBucket.Operation,
 		HeadObject.Operation,
 		ListBuckets.Operation,
@@ -165,6 +166,7 @@ func Operations() []*schema.Operation {
 		PutBucketPolicy.Operation,
 		PutObject.Operation,
 		UploadPart.Operation,
+		UploadPartCopy.Operation,
 	}
 }
 
@@ -373,6 +375,21 @@ var GetObject = schema.Op[GetObjectInput, GetObjectOutput]{Operation: &schema.Op
 	NewOutput: func() any { return new(GetObjectOutput) },
 }}
 
+// GetObjectTagging is the operation of that name.
+var GetObjectTagging = schema.Op[GetObjectTaggingInput, GetObjectTaggingOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "GetObjectTagging",
+	Method:    "GET",
+	Path:      "/{Bucket}/{Key+}?tagging",
+	Status:    200,
+	Input:     shapeGetObjectTaggingInput,
+	Output:    shapeGetObjectTaggingOutput,
+	ReadOnly:  true,
+	DataEvent: true,
+	NewInput:  func() any { return new(GetObjectTaggingInput) },
+	NewOutput: func() any { return new(GetObjectTaggingOutput) },
+}}
+
 // HeadBucket is the operation of that name.
 var HeadBucket = schema.Op[HeadBucketInput, HeadBucketOutput]{Operation: &schema.Operation{
 	Service:   Service,
@@ -528,4 +545,18 @@ var UploadPart = schema.Op[UploadPartInput, UploadPartOutput]{Operation: &schema
 	DataEvent: true,
 	NewInput:  func() any { return new(UploadPartInput) },
 	NewOutput: func() any { return new(UploadPartOutput) },
+}}
+
+// UploadPartCopy is the operation of that name.
+var UploadPartCopy = schema.Op[UploadPartCopyInput, UploadPartCopyOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "UploadPartCopy",
+	Method:    "PUT",
+	Path:      "/{Bucket}/{Key+}",
+	Status:    200,
+	Input:     shapeUploadPartCopyInput,
+	Output:    shapeUploadPartCopyOutput,
+	DataEvent: true,
+	NewInput:  func() any { return new(UploadPartCopyInput) },
+	NewOutput: func() any { return new(UploadPartCopyOutput) },
 }}

@@ -563,6 +563,25 @@ var shapeCopyObjectResult = &schema.Shape{
 	},
 }
 
+var shapeCopyPartResult = &schema.Shape{
+	Name: "CopyPartResult",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "ETag", Shape: shapeETag},
+		{Name: "LastModified", Shape: shapeLastModified},
+		{Name: "ChecksumCRC32", Shape: shapeChecksumCRC32},
+		{Name: "ChecksumCRC32C", Shape: shapeChecksumCRC32C},
+		{Name: "ChecksumCRC64NVME", Shape: shapeChecksumCRC64NVME},
+		{Name: "ChecksumSHA1", Shape: shapeChecksumSHA1},
+		{Name: "ChecksumSHA256", Shape: shapeChecksumSHA256},
+		{Name: "ChecksumSHA512", Shape: shapeChecksumSHA512},
+		{Name: "ChecksumMD5", Shape: shapeChecksumMD5},
+		{Name: "ChecksumXXHASH64", Shape: shapeChecksumXXHASH64},
+		{Name: "ChecksumXXHASH3", Shape: shapeChecksumXXHASH3},
+		{Name: "ChecksumXXHASH128", Shape: shapeChecksumXXHASH128},
+	},
+}
+
 var shapeCopySource = &schema.Shape{
 	Name:    "CopySource",
 	Kind:    schema.String,
@@ -587,6 +606,11 @@ var shapeCopySourceIfNoneMatch = &schema.Shape{
 var shapeCopySourceIfUnmodifiedSince = &schema.Shape{
 	Name: "CopySourceIfUnmodifiedSince",
 	Kind: schema.Timestamp,
+}
+
+var shapeCopySourceRange = &schema.Shape{
+	Name: "CopySourceRange",
+	Kind: schema.String,
 }
 
 var shapeCopySourceSSECustomerAlgorithm = &schema.Shape{
@@ -1079,6 +1103,29 @@ var shapeGetObjectOutput = &schema.Shape{
 		{Name: "ObjectLockEventHoldDurationYears", WireName: "x-amz-object-lock-event-hold-duration-years", Shape: shapeObjectLockEventHoldDurationYears, In: schema.InHeader},
 	},
 	Payload: 1,
+}
+
+var shapeGetObjectTaggingInput = &schema.Shape{
+	Name: "GetObjectTaggingInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Bucket", Shape: shapeBucketName, Required: true, In: schema.InURI, ContextParam: true},
+		{Name: "Key", Shape: shapeObjectKey, Required: true, In: schema.InURI},
+		{Name: "VersionId", WireName: "versionId", Shape: shapeObjectVersionId, In: schema.InQuery},
+		{Name: "ExpectedBucketOwner", WireName: "x-amz-expected-bucket-owner", Shape: shapeAccountId, In: schema.InHeader},
+		{Name: "RequestPayer", WireName: "x-amz-request-payer", Shape: shapeRequestPayer, In: schema.InHeader},
+	},
+}
+
+var shapeGetObjectTaggingOutput = &schema.Shape{
+	Name: "GetObjectTaggingOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "VersionId", WireName: "x-amz-version-id", Shape: shapeObjectVersionId, In: schema.InHeader},
+		{Name: "TagSet", Shape: shapeTagSet, Required: true},
+	},
+	XMLName: "Tagging",
+	XMLNS:   "http://s3.amazonaws.com/doc/2006-03-01/",
 }
 
 var shapeGrantFullControl = &schema.Shape{
@@ -2232,6 +2279,49 @@ var shapeToken = &schema.Shape{
 var shapeUploadIdMarker = &schema.Shape{
 	Name: "UploadIdMarker",
 	Kind: schema.String,
+}
+
+var shapeUploadPartCopyInput = &schema.Shape{
+	Name: "UploadPartCopyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Bucket", Shape: shapeBucketName, Required: true, In: schema.InURI, ContextParam: true},
+		{Name: "CopySource", WireName: "x-amz-copy-source", Shape: shapeCopySource, Required: true, In: schema.InHeader},
+		{Name: "CopySourceIfMatch", WireName: "x-amz-copy-source-if-match", Shape: shapeCopySourceIfMatch, In: schema.InHeader},
+		{Name: "CopySourceIfModifiedSince", WireName: "x-amz-copy-source-if-modified-since", Shape: shapeCopySourceIfModifiedSince, In: schema.InHeader},
+		{Name: "CopySourceIfNoneMatch", WireName: "x-amz-copy-source-if-none-match", Shape: shapeCopySourceIfNoneMatch, In: schema.InHeader},
+		{Name: "CopySourceIfUnmodifiedSince", WireName: "x-amz-copy-source-if-unmodified-since", Shape: shapeCopySourceIfUnmodifiedSince, In: schema.InHeader},
+		{Name: "CopySourceRange", WireName: "x-amz-copy-source-range", Shape: shapeCopySourceRange, In: schema.InHeader},
+		{Name: "Key", Shape: shapeObjectKey, Required: true, In: schema.InURI},
+		{Name: "PartNumber", WireName: "partNumber", Shape: shapePartNumber, Required: true, In: schema.InQuery},
+		{Name: "UploadId", WireName: "uploadId", Shape: shapeMultipartUploadId, Required: true, In: schema.InQuery},
+		{Name: "SSECustomerAlgorithm", WireName: "x-amz-server-side-encryption-customer-algorithm", Shape: shapeSSECustomerAlgorithm, In: schema.InHeader},
+		{Name: "SSECustomerKey", WireName: "x-amz-server-side-encryption-customer-key", Shape: shapeSSECustomerKey, In: schema.InHeader},
+		{Name: "SSECustomerKeyMD5", WireName: "x-amz-server-side-encryption-customer-key-MD5", Shape: shapeSSECustomerKeyMD5, In: schema.InHeader},
+		{Name: "CopySourceSSECustomerAlgorithm", WireName: "x-amz-copy-source-server-side-encryption-customer-algorithm", Shape: shapeCopySourceSSECustomerAlgorithm, In: schema.InHeader},
+		{Name: "CopySourceSSECustomerKey", WireName: "x-amz-copy-source-server-side-encryption-customer-key", Shape: shapeCopySourceSSECustomerKey, In: schema.InHeader},
+		{Name: "CopySourceSSECustomerKeyMD5", WireName: "x-amz-copy-source-server-side-encryption-customer-key-MD5", Shape: shapeCopySourceSSECustomerKeyMD5, In: schema.InHeader},
+		{Name: "RequestPayer", WireName: "x-amz-request-payer", Shape: shapeRequestPayer, In: schema.InHeader},
+		{Name: "ExpectedBucketOwner", WireName: "x-amz-expected-bucket-owner", Shape: shapeAccountId, In: schema.InHeader},
+		{Name: "ExpectedSourceBucketOwner", WireName: "x-amz-source-expected-bucket-owner", Shape: shapeAccountId, In: schema.InHeader},
+	},
+}
+
+var shapeUploadPartCopyOutput = &schema.Shape{
+	Name: "UploadPartCopyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CopySourceVersionId", WireName: "x-amz-copy-source-version-id", Shape: shapeCopySourceVersionId, In: schema.InHeader},
+		{Name: "CopyPartResult", Shape: shapeCopyPartResult, XMLNS: "http://s3.amazonaws.com/doc/2006-03-01/"},
+		{Name: "ServerSideEncryption", WireName: "x-amz-server-side-encryption", Shape: shapeServerSideEncryption, In: schema.InHeader},
+		{Name: "SSECustomerAlgorithm", WireName: "x-amz-server-side-encryption-customer-algorithm", Shape: shapeSSECustomerAlgorithm, In: schema.InHeader},
+		{Name: "SSECustomerKeyMD5", WireName: "x-amz-server-side-encryption-customer-key-MD5", Shape: shapeSSECustomerKeyMD5, In: schema.InHeader},
+		{Name: "SSEKMSKeyId", WireName: "x-amz-server-side-encryption-aws-kms-key-id", Shape: shapeSSEKMSKeyId, In: schema.InHeader},
+		{Name: "BucketKeyEnabled", WireName: "x-amz-server-side-encryption-bucket-key-enabled", Shape: shapeBucketKeyEnabled, In: schema.InHeader},
+		{Name: "RequestCharged", WireName: "x-amz-request-charged", Shape: shapeRequestCharged, In: schema.InHeader},
+		{Name: "VersionId", WireName: "x-amz-version-id", Shape: shapeObjectVersionId, In: schema.InHeader},
+	},
+	Payload: 2,
 }
 
 var shapeUploadPartInput = &schema.Shape{

@@ -203,6 +203,22 @@ type CopyObjectResult struct {
 	ChecksumXXHASH128 *string
 }
 
+// CopyPartResult is a structure of the API.
+type CopyPartResult struct {
+	ETag              *string
+	LastModified      *time.Time
+	ChecksumCRC32     *string
+	ChecksumCRC32C    *string
+	ChecksumCRC64NVME *string
+	ChecksumSHA1      *string
+	ChecksumSHA256    *string
+	ChecksumSHA512    *string
+	ChecksumMD5       *string
+	ChecksumXXHASH64  *string
+	ChecksumXXHASH3   *string
+	ChecksumXXHASH128 *string
+}
+
 // CreateBucketConfiguration is a structure of the API.
 type CreateBucketConfiguration struct {
 	LocationConstraint BucketLocationConstraint
@@ -489,6 +505,21 @@ type GetObjectOutput struct {
 	ObjectLockEventHold              ObjectLockEventHold
 	ObjectLockEventHoldDurationDays  *int32
 	ObjectLockEventHoldDurationYears *int32
+}
+
+// GetObjectTaggingInput is the input of GetObjectTagging.
+type GetObjectTaggingInput struct {
+	Bucket              string
+	Key                 string
+	VersionId           *string
+	ExpectedBucketOwner *string
+	RequestPayer        RequestPayer
+}
+
+// GetObjectTaggingOutput is the output of GetObjectTagging.
+type GetObjectTaggingOutput struct {
+	VersionId *string
+	TagSet    []Tag
 }
 
 // HeadBucketInput is the input of HeadBucket.
@@ -922,6 +953,42 @@ type ServerSideEncryptionRule struct {
 type Tag struct {
 	Key   string
 	Value string
+}
+
+// UploadPartCopyInput is the input of UploadPartCopy.
+type UploadPartCopyInput struct {
+	Bucket                         string
+	CopySource                     string
+	CopySourceIfMatch              *string
+	CopySourceIfModifiedSince      *time.Time
+	CopySourceIfNoneMatch          *string
+	CopySourceIfUnmodifiedSince    *time.Time
+	CopySourceRange                *string
+	Key                            string
+	PartNumber                     int32
+	UploadId                       string
+	SSECustomerAlgorithm           *string
+	SSECustomerKey                 *string
+	SSECustomerKeyMD5              *string
+	CopySourceSSECustomerAlgorithm *string
+	CopySourceSSECustomerKey       *string
+	CopySourceSSECustomerKeyMD5    *string
+	RequestPayer                   RequestPayer
+	ExpectedBucketOwner            *string
+	ExpectedSourceBucketOwner      *string
+}
+
+// UploadPartCopyOutput is the output of UploadPartCopy.
+type UploadPartCopyOutput struct {
+	CopySourceVersionId  *string
+	CopyPartResult       *CopyPartResult
+	ServerSideEncryption ServerSideEncryption
+	SSECustomerAlgorithm *string
+	SSECustomerKeyMD5    *string
+	SSEKMSKeyId          *string
+	BucketKeyEnabled     *bool
+	RequestCharged       RequestCharged
+	VersionId            *string
 }
 
 // UploadPartInput is the input of UploadPart.

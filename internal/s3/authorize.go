@@ -149,10 +149,10 @@ func writeChecks(b *bucketState, key string, h writeHeaders) []protocol.Check {
 	return []protocol.Check{c, t}
 }
 
-// readCheck is the check of GetObject, HeadObject and a copy's source; it knows
-// the tags that the object has.
-func (s *Service) readCheck(ctx context.Context, b *bucketState, key string) (protocol.Check, error) {
-	c := objectCheck(b, "s3:GetObject", key)
+// readCheck is the check of GetObject, HeadObject, GetObjectTagging and a copy's
+// source; it knows the tags that the object has.
+func (s *Service) readCheck(ctx context.Context, b *bucketState, action, key string) (protocol.Check, error) {
+	c := objectCheck(b, action, key)
 	o, err := s.readObject(ctx, b, key)
 	if err != nil {
 		return c, err

@@ -42,27 +42,37 @@ func parseCopySource(header string) (copySource, error) {
 	return c, nil
 }
 
+// sourceCheck is the check of what a copy reads. The source may be in another
+// region.
+func (s *Service) sourceCheck(ctx context.Context, header string, owner *string) (copySource, protocol.Check, error) {
+	src, err := parseCopySource(header)
+	if err != nil {
+		return src, protocol.Check{}, err
+	}
+	from, err := s.find(ctx, src.bucket, owner)
+	if err != nil {
+		return src, protocol.Check{}, err
+	}
+	c, err := s.readCheck(ctx, from, "s3:GetObject", src.key)
+	return src, c, err
+}
+
+// condition is the source as policies know it: s3:x-amz-copy-source.
+func (c *copySource) condition() string { return c.bucket + "/" + c.key }
+
 func (s *Service) copyObjectChecks(ctx context.Context, in *s3api.CopyObjectInput) ([]protocol.Check, error) {
 	b, err := s.locate(ctx, in.Bucket, in.ExpectedBucketOwner)
 	if err != nil {
 		return nil, err
 	}
-	src, err := parseCopySource(in.CopySource)
-	if err != nil {
-		return nil, err
-	}
-	from, err := s.find(ctx, src.bucket, in.ExpectedSourceBucketOwner)
-	if err != nil {
-		return nil, err
-	}
-	c, err := s.readCheck(ctx, from, src.key)
+	src, c, err := s.sourceCheck(ctx, in.CopySource, in.ExpectedSourceBucketOwner)
 	if err != nil {
 		return nil, err
 	}
 	return append([]protocol.Check{c}, writeChecks(b, in.Key, writeHeaders{
 		encryption: in.ServerSideEncryption, key: in.SSEKMSKeyId, tagging: in.Tagging, ifMatch: in.IfMatch,
 		ifNoneMatch: in.IfNoneMatch, acl: in.ACL, storage: in.StorageClass, metadataDirective: in.MetadataDirective,
-		copySource: src.bucket + "/" + src.key, customerAlgorithm: in.SSECustomerAlgorithm,
+		copySource: src.condition(), customerAlgorithm: in.SSECustomerAlgorithm,
 	})...), nil
 }
 
@@ -84,7 +94,9 @@ func (s *Service) CopyObject(ctx context.Context, in *s3api.CopyObjectInput) (*s
 	if in.CopySourceSSECustomerAlgorithm != nil || in.CopySourceSSECustomerKey != nil || in.CopySourceSSECustomerKeyMD5 != nil {
 		return nil, s3api.InvalidRequest("The encryption parameters are not applicable to this object.")
 	}
-	from, source, err := s.source(ctx, in)
+	from, source, err := s.source(ctx, in.CopySource, conditions{
+		in.CopySourceIfMatch, in.CopySourceIfNoneMatch, in.CopySourceIfModifiedSince, in.CopySourceIfUnmodifiedSince,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +115,7 @@ func (s *Service) CopyObject(ctx context.Context, in *s3api.CopyObjectInput) (*s
 		return nil, err
 	}
 	if source.Size > maxPut {
-		return nil, s3api.InvalidRequest("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
+		return nil, copySourceTooLarge()
 	}
 	algorithm := in.ChecksumAlgorithm
 	if algorithm == "" {
@@ -141,8 +153,8 @@ func (s *Service) CopyObject(ctx context.Context, in *s3api.CopyObjectInput) (*s
 }
 
 // source finds the object to copy and judges the x-amz-copy-source-if-… headers.
-func (s *Service) source(ctx context.Context, in *s3api.CopyObjectInput) (*bucketState, *objectRow, error) {
-	src, err := parseCopySource(in.CopySource)
+func (s *Service) source(ctx context.Context, header string, c conditions) (*bucketState, *objectRow, error) {
+	src, err := parseCopySource(header)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -160,7 +172,6 @@ func (s *Service) source(ctx context.Context, in *s3api.CopyObjectInput) (*bucke
 	if o == nil {
 		return nil, nil, s.missing(ctx, from, src.key)
 	}
-	c := conditions{in.CopySourceIfMatch, in.CopySourceIfNoneMatch, in.CopySourceIfModifiedSince, in.CopySourceIfUnmodifiedSince}
 	if failed, _ := c.holds(o); failed != "" {
 		return nil, nil, preconditionFailed("x-amz-copy-source-" + failed)
 	}

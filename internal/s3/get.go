@@ -14,7 +14,7 @@ import (
 )
 
 func (s *Service) getObjectChecks(ctx context.Context, in *s3api.GetObjectInput) ([]protocol.Check, error) {
-	return s.readChecks(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner)
+	return s.readChecks(ctx, "s3:GetObject", in.Bucket, in.Key, in.ExpectedBucketOwner)
 }
 
 func (s *Service) headObjectChecks(ctx context.Context, in *s3api.HeadObjectInput) ([]protocol.Check, error) {
@@ -25,7 +25,7 @@ func (s *Service) headObjectChecks(ctx context.Context, in *s3api.HeadObjectInpu
 	if identity.From(ctx).Region != b.Region {
 		return nil, redirect(b)
 	}
-	return s.readChecks(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner)
+	return s.readChecks(ctx, "s3:GetObject", in.Bucket, in.Key, in.ExpectedBucketOwner)
 }
 
 // noEncryptionHeaders refuses reads that say how the object shall be encrypted:
@@ -44,12 +44,12 @@ func noEncryptionHeaders(sse s3api.ServerSideEncryption, key, ec *string) error 
 	return nil
 }
 
-func (s *Service) readChecks(ctx context.Context, bucket, key string, owner *string) ([]protocol.Check, error) {
+func (s *Service) readChecks(ctx context.Context, action, bucket, key string, owner *string) ([]protocol.Check, error) {
 	b, err := s.locate(ctx, bucket, owner)
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.readCheck(ctx, b, key)
+	c, err := s.readCheck(ctx, b, action, key)
 	if err != nil {
 		return nil, err
 	}

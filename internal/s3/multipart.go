@@ -157,24 +157,55 @@ func (s *Service) UploadPart(ctx context.Context, in *s3api.UploadPartInput) (*s
 	if err != nil {
 		return nil, err
 	}
-	if in.PartNumber < 1 || in.PartNumber > maxParts {
-		return nil, invalidArgument("partNumber", count(int64(in.PartNumber)), "Part number must be an integer between 1 and %d, inclusive", maxParts)
-	}
-	if in.SSECustomerAlgorithm != nil || in.SSECustomerKey != nil || in.SSECustomerKeyMD5 != nil {
-		return nil, s3api.InvalidRequest("The multipart upload initiate requested no encryption with customer provided keys.")
-	}
-	u, err := s.readUpload(ctx, b, in.Key, in.UploadId)
+	u, err := s.openUpload(ctx, b, in.Key, in.UploadId, in.PartNumber, in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)
 	if err != nil {
 		return nil, err
 	}
-	p := promise{
+	part, err := s.receivePart(ctx, b, u, in.PartNumber, promise{
 		body: in.Body, length: in.ContentLength, md5: in.ContentMD5, algorithm: in.ChecksumAlgorithm,
 		headers: checksumHeaders{
 			crc32: in.ChecksumCRC32, crc32c: in.ChecksumCRC32C, crc64nvme: in.ChecksumCRC64NVME, sha1: in.ChecksumSHA1,
 			sha256: in.ChecksumSHA256, sha512: in.ChecksumSHA512, md5: in.ChecksumMD5,
 			xxhash64: in.ChecksumXXHASH64, xxhash3: in.ChecksumXXHASH3, xxhash128: in.ChecksumXXHASH128,
 		},
+	})
+	if err != nil {
+		return nil, err
 	}
+	e, h := &u.Encryption, part.checksum
+	return &s3api.UploadPartOutput{
+		ETag: quoted(part.ETag), ServerSideEncryption: e.Algorithm, SSEKMSKeyId: e.keyHeader(), BucketKeyEnabled: e.bucketKeyHeader(),
+		ChecksumCRC32: h.crc32, ChecksumCRC32C: h.crc32c, ChecksumCRC64NVME: h.crc64nvme,
+		ChecksumSHA1: h.sha1, ChecksumSHA256: h.sha256, ChecksumSHA512: h.sha512, ChecksumMD5: h.md5,
+	}, nil
+}
+
+// openUpload finds the upload that a part of the number is for. customer are the
+// headers of SSE-C, which no upload has.
+//
+// Errors: InvalidArgument, InvalidRequest, NoSuchUpload.
+func (s *Service) openUpload(ctx context.Context, b *bucketState, key, id string, number int32, customer ...*string) (*uploadRow, error) {
+	if number < 1 || number > maxParts {
+		return nil, invalidArgument("partNumber", count(int64(number)), "Part number must be an integer between 1 and %d, inclusive", maxParts)
+	}
+	for _, c := range customer {
+		if c != nil {
+			return nil, s3api.InvalidRequest("The multipart upload initiate requested no encryption with customer provided keys.")
+		}
+	}
+	return s.readUpload(ctx, b, key, id)
+}
+
+// receivedPart is a stored part with its checksum in the clear, if the client
+// asked for one.
+type receivedPart struct {
+	partRow
+	checksum checksumHeaders
+}
+
+// receivePart carries out UploadPart and the second half of UploadPartCopy: it
+// seals the body under the upload's data key.
+func (s *Service) receivePart(ctx context.Context, b *bucketState, u *uploadRow, number int32, p promise) (*receivedPart, error) {
 	if u.Requested {
 		p.want = u.Checksum
 	}
@@ -193,9 +224,10 @@ func (s *Service) UploadPart(ctx context.Context, in *s3api.UploadPartInput) (*s
 	if err != nil {
 		return nil, err
 	}
-	sent := intake.value != ""
-	row := partRow{Number: in.PartNumber, Modified: s.timestamp(), Segment: *got.segment, ETag: newETag(&u.Encryption, got.md5)}
-	row.Checksum, err = sealChecksum(dek, partAAD(b, u, in.PartNumber), checksumRow{
+	out := &receivedPart{partRow: partRow{
+		Number: number, Modified: s.timestamp(), Segment: *got.segment, ETag: newETag(&u.Encryption, got.md5),
+	}}
+	out.Checksum, err = sealChecksum(dek, partAAD(b, u, number), checksumRow{
 		Algorithm: u.Checksum, Value: []byte(base64Of(intake.sum(u.Checksum))),
 	})
 	if err != nil {
@@ -205,20 +237,13 @@ func (s *Service) UploadPart(ctx context.Context, in *s3api.UploadPartInput) (*s
 		if _, err := upload(tx, b, u.Key, u.ID); err != nil {
 			return err
 		}
-		return s.putPart(tx, u, &row)
+		return s.putPart(tx, u, &out.partRow)
 	})
 	if err != nil {
 		return nil, s.refused(ctx, got, err)
 	}
-	e := &u.Encryption
-	out := &s3api.UploadPartOutput{
-		ETag: quoted(row.ETag), ServerSideEncryption: e.Algorithm, SSEKMSKeyId: e.keyHeader(), BucketKeyEnabled: e.bucketKeyHeader(),
-	}
-	if sent || u.Requested {
-		var h checksumHeaders
-		h.set(got.checksum, got.sum)
-		out.ChecksumCRC32, out.ChecksumCRC32C, out.ChecksumCRC64NVME = h.crc32, h.crc32c, h.crc64nvme
-		out.ChecksumSHA1, out.ChecksumSHA256, out.ChecksumSHA512, out.ChecksumMD5 = h.sha1, h.sha256, h.sha512, h.md5
+	if intake.value != "" || u.Requested {
+		out.checksum.set(got.checksum, got.sum)
 	}
 	return out, nil
 }

@@ -76,6 +76,29 @@ func FuzzParseTags(f *testing.F) {
 	})
 }
 
+// A range to copy that is accepted lies in the source and is what Range means
+// by the same text.
+func FuzzParseCopyRange(f *testing.F) {
+	for _, s := range []string{"bytes=0-9", "bytes=5242879-5242879", "bytes=0-5242880", "bytes=-5", "bytes=5-", "bytes=0-1,2-3", "bytes=00-09", "0-9", ""} {
+		f.Add(s, int64(minRangeSource))
+	}
+	f.Fuzz(func(t *testing.T, header string, size int64) {
+		if len(header) > 1<<10 || size < 0 {
+			return
+		}
+		r, err := parseCopyRange(header, size)
+		if err != nil {
+			return
+		}
+		if r.offset < 0 || r.length < 1 || r.length > size-r.offset {
+			t.Fatalf("%q of %d: got %+v", header, size, r)
+		}
+		if same, partial, err := parseRange(header, size); err != nil || !partial || same != r {
+			t.Fatalf("%q of %d: got %+v, as a Range %+v %v", header, size, r, same, err)
+		}
+	})
+}
+
 // A source that is accepted names the same object when written again.
 func FuzzParseCopySource(f *testing.F) {
 	for _, s := range []string{"photos/a", "/photos/a%20b", "photos/a?versionId=null", "photos", "/", "%2Fphotos/a", "photos//a", "arn:aws:s3:::x/y"} {

@@ -96,6 +96,7 @@ func (s *Service) Register(r *protocol.Registry) {
 	protocol.Handle(r, s3api.PutObject, s.putObjectChecks, s.PutObject)
 	protocol.Handle(r, s3api.GetObject, s.getObjectChecks, s.GetObject)
 	protocol.Handle(r, s3api.HeadObject, s.headObjectChecks, s.HeadObject)
+	protocol.Handle(r, s3api.GetObjectTagging, s.getTaggingChecks, s.GetObjectTagging)
 	protocol.Handle(r, s3api.DeleteObject, s.deleteObjectChecks, s.DeleteObject)
 	protocol.Handle(r, s3api.DeleteObjects, s.deleteObjectsChecks, s.DeleteObjects)
 	protocol.Handle(r, s3api.CopyObject, s.copyObjectChecks, s.CopyObject)
@@ -104,6 +105,7 @@ func (s *Service) Register(r *protocol.Registry) {
 
 	protocol.Handle(r, s3api.CreateMultipartUpload, s.createUploadChecks, s.CreateMultipartUpload)
 	protocol.Handle(r, s3api.UploadPart, s.uploadPartChecks, s.UploadPart)
+	protocol.Handle(r, s3api.UploadPartCopy, s.uploadPartCopyChecks, s.UploadPartCopy)
 	protocol.Handle(r, s3api.CompleteMultipartUpload, s.completeUploadChecks, s.CompleteMultipartUpload)
 	protocol.Handle(r, s3api.AbortMultipartUpload, s.abortUploadChecks, s.AbortMultipartUpload)
 	protocol.Handle(r, s3api.ListParts, s.listPartsChecks, s.ListParts)

@@ -151,6 +151,18 @@ func TestS3Answers(t *testing.T) {
 			"copy", s3.CopyObject.Operation, &s3.CopyObjectOutput{CopyObjectResult: &s3.CopyObjectResult{ETag: new("e")}}, 200,
 			xmlProlog + `<CopyObjectResult ` + ns + `><ETag>e</ETag></CopyObjectResult>`,
 		},
+		{
+			"copied part", s3.UploadPartCopy.Operation, &s3.UploadPartCopyOutput{CopyPartResult: &s3.CopyPartResult{ETag: new("e")}}, 200,
+			xmlProlog + `<CopyPartResult ` + ns + `><ETag>e</ETag></CopyPartResult>`,
+		},
+		{
+			"tags", s3.GetObjectTagging.Operation, &s3.GetObjectTaggingOutput{TagSet: []s3.Tag{{Key: "a", Value: "1"}}}, 200,
+			xmlProlog + `<Tagging ` + ns + `><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>`,
+		},
+		{
+			"no tags", s3.GetObjectTagging.Operation, &s3.GetObjectTaggingOutput{TagSet: []s3.Tag{}}, 200,
+			xmlProlog + `<Tagging ` + ns + `><TagSet/></Tagging>`,
+		},
 		{"range", s3.GetObject.Operation, &s3.GetObjectOutput{ContentRange: new("bytes 0-1/9"), Body: strings.NewReader("ab")}, 206, "ab"},
 		{"deleted", s3.DeleteObject.Operation, &s3.DeleteObjectOutput{}, 204, ""},
 	} {
