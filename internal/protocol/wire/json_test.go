@@ -256,7 +256,7 @@ type dataKeyOutput struct {
 
 func dataKeyOp() *schema.Operation {
 	blob := &schema.Shape{Name: "Blob", Kind: schema.Blob}
-	id := &schema.Shape{Name: "KeyId", Kind: schema.String, Min: bound(1), Max: bound(2048)}
+	id := &schema.Shape{Name: "KeyId", Kind: schema.String, Min: new(float64(1)), Max: new(float64(2048))}
 	return &schema.Operation{
 		Service: service(schema.AWSJSON11), Name: "GenerateDataKey", Method: "POST", Path: "/", Status: 200,
 		Input: &schema.Shape{Name: "In", Kind: schema.Structure, Members: []schema.Member{

@@ -57,7 +57,7 @@ func of(s *schema.Shape) *schema.Member { return &schema.Member{Shape: s} }
 
 func tagShape() *schema.Shape {
 	return &schema.Shape{Name: "Tag", Kind: schema.Structure, Members: []schema.Member{
-		{Name: "TagKey", Required: true, Shape: &schema.Shape{Name: "TagKey", Kind: schema.String, Min: bound(1), Max: bound(8)}},
+		{Name: "TagKey", Required: true, Shape: &schema.Shape{Name: "TagKey", Kind: schema.String, Min: new(float64(1)), Max: new(float64(8))}},
 		{Name: "TagValue", Shape: str()},
 	}}
 }
@@ -71,36 +71,36 @@ func everythingShape() *schema.Shape {
 	}}
 	s := &schema.Shape{Name: "Everything", Kind: schema.Structure}
 	s.Members = []schema.Member{
-		{Name: "Name", Required: true, Shape: &schema.Shape{Name: "Name", Kind: schema.String, Min: bound(1), Max: bound(16), Pattern: "[a-z ]*"}},
+		{Name: "Name", Required: true, Shape: &schema.Shape{Name: "Name", Kind: schema.String, Min: new(float64(1)), Max: new(float64(16)), Pattern: "[a-z ]*"}},
 		{Name: "Note", Shape: str()},
 		{Name: "Level", Shape: levels},
 		{Name: "Flag", Shape: &schema.Shape{Name: "Flag", Kind: schema.Boolean}},
-		{Name: "Count", Shape: &schema.Shape{Name: "Count", Kind: schema.Integer, Min: bound(1), Max: bound(1000)}},
+		{Name: "Count", Shape: &schema.Shape{Name: "Count", Kind: schema.Integer, Min: new(float64(1)), Max: new(float64(1000))}},
 		{Name: "Big", Shape: &schema.Shape{Name: "Big", Kind: schema.Long}},
 		{Name: "Ratio", Shape: double},
 		{Name: "At", Shape: &schema.Shape{Name: "Date", Kind: schema.Timestamp}},
 		{Name: "When", Shape: &schema.Shape{Name: "ISODate", Kind: schema.Timestamp, Time: schema.TimeISO8601}},
-		{Name: "Data", Shape: &schema.Shape{Name: "Data", Kind: schema.Blob, Max: bound(16)}},
+		{Name: "Data", Shape: &schema.Shape{Name: "Data", Kind: schema.Blob, Max: new(float64(16))}},
 		{Name: "Names", Shape: &schema.Shape{
-			Name: "Names", Kind: schema.List, Max: bound(3),
-			Elem: of(&schema.Shape{Name: "Short", Kind: schema.String, Min: bound(1), Max: bound(4)}),
+			Name: "Names", Kind: schema.List, Max: new(float64(3)),
+			Elem: of(&schema.Shape{Name: "Short", Kind: schema.String, Min: new(float64(1)), Max: new(float64(4))}),
 		}},
 		{Name: "Levels", Shape: &schema.Shape{Name: "Levels", Kind: schema.List, Elem: of(levels)}},
 		{Name: "Tags", Shape: &schema.Shape{Name: "TagList", Kind: schema.List, Elem: of(tagShape())}},
 		{Name: "Context", Shape: &schema.Shape{
 			Name: "Context", Kind: schema.Map, Key: of(str()),
-			Elem: of(&schema.Shape{Name: "ContextValue", Kind: schema.String, Max: bound(8)}),
+			Elem: of(&schema.Shape{Name: "ContextValue", Kind: schema.String, Max: new(float64(8))}),
 		}},
 		{Name: "Points", Shape: &schema.Shape{Name: "Points", Kind: schema.Map, Key: of(str()), Elem: of(p)}},
 		{Name: "Rings", Shape: &schema.Shape{
 			Name: "Rings", Kind: schema.List,
-			Elem: of(&schema.Shape{Name: "Ring", Kind: schema.List, Elem: of(double), Min: bound(2)}),
+			Elem: of(&schema.Shape{Name: "Ring", Kind: schema.List, Elem: of(double), Min: new(float64(2))}),
 		}},
 		{Name: "Choice", Shape: &schema.Shape{Name: "Choice", Kind: schema.Structure, Union: true, Members: []schema.Member{
 			{Name: "Point", Shape: p}, {Name: "Text", Shape: str()},
 		}}},
 		{Name: "Self", Shape: s},
-		{Name: "Secret", Shape: &schema.Shape{Name: "Secret", Kind: schema.String, Sensitive: true, Max: bound(4)}},
+		{Name: "Secret", Shape: &schema.Shape{Name: "Secret", Kind: schema.String, Sensitive: true, Max: new(float64(4))}},
 	}
 	return s
 }
@@ -142,7 +142,7 @@ func restedShape() *schema.Shape {
 	return &schema.Shape{Name: "Rested", Kind: schema.Structure, Members: []schema.Member{
 		{Name: "Id", Shape: str(), In: schema.InURI, Required: true},
 		{Name: "Rest", Shape: str(), In: schema.InURI, Required: true},
-		{Name: "Max", WireName: "max-items", In: schema.InQuery, Shape: &schema.Shape{Name: "Max", Kind: schema.Integer, Max: bound(20)}},
+		{Name: "Max", WireName: "max-items", In: schema.InQuery, Shape: &schema.Shape{Name: "Max", Kind: schema.Integer, Max: new(float64(20))}},
 		{Name: "Keys", WireName: "tagKeys", In: schema.InQuery, Shape: names},
 		{Name: "Since", WireName: "since", In: schema.InQuery, Shape: date},
 		{Name: "Extra", In: schema.InQuery, Shape: texts},
