@@ -163,7 +163,7 @@ func (x *exchange) call(caller *identity.Caller) *identity.Call {
 	}
 	if t := x.r.TLS; t != nil {
 		c.TLS = identity.TLS{
-			Version:     strings.ReplaceAll(strings.ReplaceAll(tls.VersionName(t.Version), " ", "v"), "TLSv", "TLSv"),
+			Version:     strings.ReplaceAll(tls.VersionName(t.Version), " ", "v"),
 			CipherSuite: tls.CipherSuiteName(t.CipherSuite), KeyExchange: t.CurveID.String(),
 		}
 	}
@@ -222,8 +222,8 @@ func (x *exchange) verify() (*identity.Caller, error) {
 		}
 	}
 	if x.auth.Anonymous {
-		if x.op != nil && x.op.Unsigned {
-			return anonymous, nil
+		if x.op != nil && (x.op.Unsigned || x.binding == nil) {
+			return anonymous, nil // one that we lack is refused as that, signed or not
 		}
 		return nil, &sigv4.Error{Kind: sigv4.MissingAuth, Message: "Missing Authentication Token"}
 	}
