@@ -48,6 +48,17 @@ type everything struct {
 	Secret  *string
 }
 
+func str() *schema.Shape { return &schema.Shape{Name: "String", Kind: schema.String} }
+
+func of(s *schema.Shape) *schema.Member { return &schema.Member{Shape: s} }
+
+func tagShape() *schema.Shape {
+	return &schema.Shape{Name: "Tag", Kind: schema.Structure, Members: []schema.Member{
+		{Name: "TagKey", Required: true, Shape: &schema.Shape{Name: "TagKey", Kind: schema.String, Min: new(float64(1)), Max: new(float64(8))}},
+		{Name: "TagValue", Shape: str()},
+	}}
+}
+
 func everythingShape() *schema.Shape {
 	double := &schema.Shape{Name: "Double", Kind: schema.Double}
 	levels := &schema.Shape{Name: "Level", Kind: schema.String, Enum: []string{"LOW", "HIGH"}}
