@@ -41,6 +41,9 @@ func usagef(format string, args ...any) error {
 // dispatch finds the command and runs it.
 func dispatch(ctx context.Context, args []string, io stdio) error {
 	path, table := []string{"sagekeep"}, commands()
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"}
+	}
 	for {
 		if len(args) == 0 || isHelp(args[0]) {
 			w := io.out

@@ -53,6 +53,9 @@ func runDemo(ctx context.Context, f *flag.FlagSet, out stdio) error {
 	if err != nil {
 		return fmt.Errorf("make a temporary directory: %w", err)
 	}
+	if entries, err := os.ReadDir(value(f, "data-dir")); err == nil && len(entries) > 0 {
+		return errors.Join(usagef("--data-dir %s is not empty: the demo begins with a new directory", value(f, "data-dir")), os.RemoveAll(work))
+	}
 	d := &demo{view: newDemoView(out.out), work: work, data: value(f, "data-dir")}
 	if d.data == "" {
 		d.data = filepath.Join(work, "data")

@@ -80,6 +80,9 @@ func (d *demo) collection(ctx context.Context) error {
 		return err
 	}
 	d.collectionARN = out.ARN
+	if err := os.RemoveAll(scene); err != nil { // imported: the copy has served
+		return err
+	}
 	found, err := client.Call(ctx, d.root, geoapi.SearchRasterDataCollection, &geoapi.SearchRasterDataCollectionInput{
 		Arn: d.collectionARN, RasterDataCollectionQuery: &geoapi.RasterDataCollectionQueryWithBandFilterInput{TimeRangeFilter: winter2017()},
 	})

@@ -31,6 +31,7 @@ func doctorCommand() *command {
 		example: "sagekeep doctor --data-dir ./data\nsagekeep doctor --data-dir ./data --json",
 		flags: func(f *flag.FlagSet) {
 			f.String("data-dir", "", "`DIR` of the server")
+			f.String("seal", "", "who holds the root key, as given to serve")
 			f.Bool("json", false, "one JSON object a line")
 		},
 		run: func(ctx context.Context, f *flag.FlagSet, io stdio) error {
@@ -41,7 +42,7 @@ func doctorCommand() *command {
 			found := false
 			enc := json.NewEncoder(io.out)
 			enc.SetEscapeHTML(false)
-			for _, r := range examine(ctx, dir) {
+			for _, r := range examine(ctx, dir, value(f, "seal")) {
 				found = found || !r.OK
 				if value(f, "json") == "true" {
 					if err := enc.Encode(r); err != nil {
@@ -67,9 +68,12 @@ func doctorCommand() *command {
 }
 
 // examine runs every check that makes sense for dir.
-func examine(ctx context.Context, dir string) []finding {
+func examine(ctx context.Context, dir, sealText string) []finding {
 	fi, err := os.Stat(dir)
-	if err != nil || !fi.IsDir() {
+	if err == nil && !fi.IsDir() {
+		return []finding{{Check: "directory", Detail: fmt.Sprintf("%s is not a directory", dir), Advice: "name the directory that holds the data"}}
+	}
+	if err != nil {
 		return []finding{{
 			Check: "directory", Detail: fmt.Sprintf("%s is not there", dir),
 			Advice: "start `sagekeep serve --data-dir " + dir + "`, which makes it",
@@ -86,14 +90,40 @@ func examine(ctx context.Context, dir string) []finding {
 		}
 		out = append(out, modeOf(filepath.Base(name), path, 0o077))
 	}
-	if _, err := os.Stat(filepath.Join(dir, "seal", "root.key")); err == nil {
-		out = append(out, finding{
-			Check: "seal", OK: true, Detail: "the root key lies in the data directory: who copies the directory copies the key",
-			Advice: "for production, keep it elsewhere: serve --seal file:PATH or passphrase-file:PATH",
-		})
-	}
-	out = append(out, spaceOf(dir))
+	out = append(out, sealOf(dir, sealText), rowsOf(dir), credentialsOf(dir), spaceOf(dir))
 	return append(out, serverOf(ctx, dir)...)
+}
+
+// sealOf opens the keyring as a start would.
+func sealOf(dir, sealText string) finding {
+	err := server.CheckSeal(dir, sealText)
+	switch {
+	case errors.Is(err, server.ErrSealElsewhere):
+		return finding{Check: "seal", OK: true, Detail: "not checked: " + err.Error(), Advice: "sagekeep doctor --seal file:PATH, passphrase-file:PATH or passphrase-env:NAME"}
+	case err != nil:
+		return finding{Check: "seal", Detail: oneLine(err), Advice: "the server does not start like this: bring back what is missing from where it is kept"}
+	case sealText == "":
+		return finding{
+			Check: "seal", OK: true, Detail: "opens; the root key lies in the data directory: who copies the directory copies the key",
+			Advice: "for production, keep it elsewhere: serve --seal file:PATH or passphrase-file:PATH",
+		}
+	}
+	return finding{Check: "seal", OK: true, Detail: "opens"}
+}
+
+func rowsOf(dir string) finding {
+	if err := server.CheckRows(dir); err != nil {
+		return finding{Check: "rows", Detail: oneLine(err), Advice: "bring the folder back from a backup of the whole directory"}
+	}
+	return finding{Check: "rows", OK: true, Detail: "there"}
+}
+
+func credentialsOf(dir string) finding {
+	c, err := server.ReadCredentials(dir)
+	if err != nil {
+		return finding{Check: "accounts", Detail: oneLine(err)}
+	}
+	return finding{Check: "accounts", OK: true, Detail: fmt.Sprintf("credentials of %d", len(c.Accounts))}
 }
 
 // modeOf checks that nobody else may read the file.

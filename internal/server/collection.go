@@ -56,6 +56,9 @@ func (s *Server) importCollection(ctx context.Context, in ImportInput) (ImportOu
 		if !filepath.IsAbs(p) {
 			return ImportOutput{}, schema.NewError("InvalidRequest", 400, "%q is not an absolute path", p)
 		}
+		if _, err := os.Stat(p); err != nil {
+			return ImportOutput{}, schema.NewError("InvalidRequest", 400, "%s", err.Error())
+		}
 		rel, err := filepath.Rel(root, p)
 		if err != nil {
 			return ImportOutput{}, schema.NewError("InvalidRequest", 400, "%q lies on another volume than %q", p, in.Paths[0])
