@@ -108,12 +108,22 @@ func requestTags(c authz.Context, tags map[string]string) {
 
 // startChecks asks for the start, for the tagging that comes with it, and for
 // the right to pass the execution role.
-func (s *Service) startChecks(_ context.Context, in *geoapi.StartEarthObservationJobInput) ([]protocol.Check, error) {
+func (s *Service) startChecks(ctx context.Context, in *geoapi.StartEarthObservationJobInput) ([]protocol.Check, error) {
 	c := authz.NewContext()
 	requestTags(c, in.Tags)
 	checks := []protocol.Check{{Resource: "*", Context: c}}
 	if len(in.Tags) > 0 {
 		checks = append(checks, protocol.Check{Action: "sagemaker-geospatial:TagResource", Resource: "*", Context: c})
+	}
+	if in.InputConfig != nil && in.InputConfig.PreviousEarthObservationJobArn != nil {
+		// The earlier job's results are opened under its own grant: who may not see
+		// that job may not read it through another.
+		c, err := s.check(ctx, *in.InputConfig.PreviousEarthObservationJobArn)
+		if err != nil {
+			return nil, err
+		}
+		c.Action = "sagemaker-geospatial:GetEarthObservationJob"
+		checks = append(checks, c)
 	}
 	return append(checks, s.Roles.PassRoleCheck(in.ExecutionRoleArn, Principal)), nil
 }
