@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -430,8 +431,32 @@ func (s *Service) CheckFor(ctx context.Context, keyID, action string, ec map[str
 	return s.checkNamed(ctx, k, ref, call{action: action, ec: ec, awsResource: true}, nil)
 }
 
-// Epoch returns the counter that every change of the key bumps.
+// Epoch returns the counter that every change of the key bumps. For an ARN that
+// names no key each call returns another number: nothing kept under it is valid.
 func (s *Service) Epoch(region, arn string) uint64 {
 	_, id, _ := strings.Cut(arn, ":key/")
-	return s.Store.Epoch(epoch(region, id))
+	if !validKeyID(id) {
+		return noEpoch()
+	}
+	name := epoch(region, id)
+	s.cache.mu.RLock()
+	cached := s.cache.entries[name] != nil
+	s.cache.mu.RUnlock()
+	if cached {
+		return s.Store.Epoch(name)
+	}
+	// A counter, once asked for, stays in memory: ask only for keys that are there.
+	var found bool
+	err := s.Store.View(context.Background(), func(tx *store.Tx) error {
+		var err error
+		found, err = keys.Exists(tx, region, id)
+		return err
+	})
+	if err != nil || !found {
+		return noEpoch()
+	}
+	return s.Store.Epoch(name)
 }
+
+// noEpoch is a number that no counter reaches and that does not come again.
+func noEpoch() uint64 { return rand.Uint64() | 1<<63 }
