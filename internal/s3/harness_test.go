@@ -164,15 +164,13 @@ func newWorldWith(t *testing.T, with setup) *world {
 	w.reg = protocol.NewRegistry(w.eval, w.store.Journal())
 	w.reg.Now = w.clock
 	w.kms = &viaKMS{r: w.reg}
-	kms.New(kms.Config{
+	keys := kms.New(kms.Config{
 		Store: w.store, Keyring: with.ring, Epochs: envelope.NewMemoryEpochs(), Principals: everyone{}, Authorizer: w.reg, Now: w.clock,
-	}).Register(w.reg)
+	})
+	keys.Register(w.reg)
 	w.svc = s3.New(s3.Config{
 		Store: w.store, Keyring: with.ring, Blobs: with.blobs, Keys: w.kms, Principals: everyone{}, Authorizer: w.reg, Now: w.clock,
-		KeyEpoch: func(region, arn string) uint64 {
-			_, id, _ := strings.Cut(arn, ":key/")
-			return w.store.Epoch("kms/" + region + "/" + id)
-		},
+		KeyEpoch: keys.Epoch,
 		IAMEpoch: func(string) uint64 {
 			w.mu.Lock()
 			defer w.mu.Unlock()

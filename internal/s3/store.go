@@ -212,6 +212,12 @@ func (s *Service) bucket(ctx context.Context, name string) (*bucketState, error)
 	s.buckets.mu.RLock()
 	b := s.buckets.entries[name]
 	s.buckets.mu.RUnlock()
+	if b == nil {
+		// A counter, once asked for, stays in memory: ask only for buckets that are there.
+		if err := s.bucketExists(ctx, name); err != nil {
+			return nil, err
+		}
+	}
 	// The epoch is read before the row: what is bumped later makes the entry stale.
 	now := s.Store.Epoch(bucketEpoch(name))
 	if b != nil && b.epoch == now {
@@ -237,6 +243,28 @@ func (s *Service) bucket(ctx context.Context, name string) (*bucketState, error)
 	}
 	s.buckets.entries[name] = b
 	return b, nil
+}
+
+// bucketExists refuses names that no bucket has.
+//
+// Errors: NoSuchBucket.
+func (s *Service) bucketExists(ctx context.Context, name string) error {
+	if !validBucketName(name) {
+		return noSuchBucket(name)
+	}
+	var found bool
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		var err error
+		found, err = buckets.Exists(tx, name)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("s3: look for bucket: %w", err)
+	}
+	if !found {
+		return noSuchBucket(name)
+	}
+	return nil
 }
 
 // readPolicy compiles a stored policy. One that cannot be read denies
