@@ -21,19 +21,35 @@ const usEast1 = "us-east-1"
 // maxBuckets is the quota of buckets in one account.
 const maxBuckets = 10_000
 
-// reservedName reports whether nobody may create a bucket of that name: the
-// server's own paths, and the buckets of the services.
-func reservedName(name string) bool {
+// reservedName reports whether the account may not create a bucket of that
+// name: the server's own paths, the buckets of the services, and the buckets
+// that SageMaker makes for an account and names after it.
+func reservedName(name, account string) bool {
 	switch name {
 	case "healthz", "readyz", "metrics", "_sagekeep":
 		return true
 	}
-	for _, p := range []string{"axis-earth-observation-job-", "axis-vector-enrichment-job-"} {
+	for _, p := range []string{"axis-earth-observation-job-", "axis-vector-enrichment-job-", "axis-raster-data-collection-"} {
 		if strings.HasPrefix(name, p) {
 			return true
 		}
 	}
-	return false
+	owner, ok := sageMakerOwner(name)
+	return ok && owner != account
+}
+
+// sageMakerOwner returns the account in a name of the form
+// sagemaker-REGION-ACCOUNT, which scripts use without asking whose it is.
+//
+// Source: SageMaker Python SDK, "default_bucket".
+func sageMakerOwner(name string) (account string, ok bool) {
+	_, ok = strings.CutPrefix(name, "sagemaker-")
+	cut := strings.LastIndexByte(name, '-')
+	account = name[cut+1:]
+	if !ok || len(account) != 12 || strings.Trim(account, "0123456789") != "" {
+		return "", false
+	}
+	return account, true
 }
 
 // validBucketName applies the naming rules of general purpose buckets.
@@ -77,13 +93,14 @@ func createBucketChecks(ctx context.Context, in *s3api.CreateBucketInput) ([]pro
 // encrypted with SSE-S3 until PutBucketEncryption says otherwise.
 //
 // Errors: InvalidBucketName, BucketAlreadyExists, BucketAlreadyOwnedByYou,
-// IllegalLocationConstraintException, InvalidLocationConstraint, TooManyBuckets.
+// IllegalLocationConstraintException, InvalidLocationConstraint,
+// AuthorizationHeaderMalformed for a region that is none, TooManyBuckets.
 func (s *Service) CreateBucket(ctx context.Context, in *s3api.CreateBucketInput) (*s3api.CreateBucketOutput, error) {
 	call := identity.From(ctx)
 	if call.Caller.Account == "" {
 		return nil, accessDenied()
 	}
-	if reservedName(in.Bucket) {
+	if reservedName(in.Bucket, call.Caller.Account) {
 		return nil, s3api.BucketAlreadyExists("The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.").With("BucketName", in.Bucket)
 	}
 	if !validBucketName(in.Bucket) {
@@ -139,6 +156,23 @@ func (s *Service) CreateBucket(ctx context.Context, in *s3api.CreateBucketInput)
 	return out, nil
 }
 
+// validRegion reports whether a name has the form of a region: us-west-2,
+// us-gov-east-1, eusc-de-east-1.
+func validRegion(name string) bool {
+	words := strings.Split(name, "-")
+	n := len(words) - 1
+	if n < 2 || n > 3 || len(words[0]) < 2 || len(words[0]) > 4 {
+		return false
+	}
+	for _, w := range words[:n] {
+		if w == "" || len(w) > 16 || strings.Trim(w, "abcdefghijklmnopqrstuvwxyz") != "" {
+			return false
+		}
+	}
+	number := words[n]
+	return len(number) > 0 && len(number) <= 2 && number[0] != '0' && strings.Trim(number, "0123456789") == ""
+}
+
 // checkLocation compares the location constraint with the region of the
 // request.
 func checkLocation(c *s3api.CreateBucketConfiguration, region string) error {
@@ -150,9 +184,13 @@ func checkLocation(c *s3api.CreateBucketConfiguration, region string) error {
 		want = string(c.LocationConstraint)
 	}
 	switch {
+	case want == "" && !validRegion(region):
+		e := s3api.InvalidRequest("The authorization header is malformed; the region '%s' is wrong; expecting '%s'", region, usEast1)
+		e.Code = "AuthorizationHeaderMalformed"
+		return e.With("Region", usEast1)
 	case want == "" && region != usEast1:
 		return s3api.IllegalLocationConstraintException("The unspecified location constraint is incompatible for the region specific endpoint this request was sent to.")
-	case want == usEast1:
+	case want == usEast1 || want != "" && want != "EU" && !validRegion(want):
 		return s3api.InvalidLocationConstraint("The specified location-constraint is not valid").With("LocationConstraint", want)
 	case want == "EU" && region == "eu-west-1":
 		return nil
