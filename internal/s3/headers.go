@@ -40,7 +40,7 @@ type objectHeaders struct {
 // row judges the headers and returns what to keep.
 //
 // Errors: MetadataTooLarge, InvalidTag, InvalidStorageClass,
-// AccessControlListNotSupported, InvalidRequest.
+// AccessControlListNotSupported, InvalidRequest, InvalidRedirectLocation.
 func (h *objectHeaders) row() (headersRow, error) {
 	var r headersRow
 	if err := h.supported(); err != nil {
@@ -80,6 +80,9 @@ func (h *objectHeaders) supported() error {
 	}
 	if h.lockMode != "" || h.legalHold != "" || h.retainUntil != nil {
 		return s3api.InvalidRequest("Bucket is missing Object Lock Configuration")
+	}
+	if to := text(h.redirect); to != "" && !strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "http://") && !strings.HasPrefix(to, "https://") {
+		return schema.NewError("InvalidRedirectLocation", 400, "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.")
 	}
 	return nil
 }
