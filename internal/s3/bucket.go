@@ -94,7 +94,8 @@ func createBucketChecks(ctx context.Context, in *s3api.CreateBucketInput) ([]pro
 //
 // Errors: InvalidBucketName, BucketAlreadyExists, BucketAlreadyOwnedByYou,
 // IllegalLocationConstraintException, InvalidLocationConstraint,
-// AuthorizationHeaderMalformed for a region that is none, TooManyBuckets.
+// AuthorizationHeaderMalformed for a region that is none, TooManyBuckets,
+// OperationAborted when another account deleted a bucket of the name just now.
 func (s *Service) CreateBucket(ctx context.Context, in *s3api.CreateBucketInput) (*s3api.CreateBucketOutput, error) {
 	call := identity.From(ctx)
 	if call.Caller.Account == "" {
@@ -135,6 +136,9 @@ func (s *Service) CreateBucket(ctx context.Context, in *s3api.CreateBucketInput)
 		case err == nil:
 			return s3api.BucketAlreadyOwnedByYou("Your previous request to create the named bucket succeeded and you already own it.").With("BucketName", in.Bucket)
 		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+		if err := s.held.check(b.Name, b.Account, s.Now()); err != nil {
 			return err
 		}
 		n := 0
@@ -258,6 +262,7 @@ func (s *Service) DeleteBucket(ctx context.Context, in *s3api.DeleteBucketInput)
 				return err
 			}
 		}
+		s.held.hold(b.Name, b.Account, s.Now())
 		tx.Bump(bucketEpoch(b.Name))
 		return buckets.Delete(tx, b.Name)
 	})

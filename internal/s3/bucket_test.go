@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	s3api "github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/api/schema"
@@ -140,6 +141,31 @@ func TestDeleteBucket(t *testing.T) {
 	if n := len(must(w, s3api.ListMultipartUploads, &s3api.ListMultipartUploadsInput{Bucket: "photos"}).Uploads); n != 0 {
 		t.Errorf("a new bucket of the name has %d uploads of the old one", n)
 	}
+}
+
+// A request that was authorised for the bucket of one account is never carried
+// out on that of another.
+func TestDeletedNameIsHeld(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	create := func(w *world) error {
+		_, err := call(w, s3api.CreateBucket, &s3api.CreateBucketInput{
+			Bucket: "photos", CreateBucketConfiguration: &s3api.CreateBucketConfiguration{LocationConstraint: region},
+		})
+		return err
+	}
+	del := func() { must(w, s3api.DeleteBucket, &s3api.DeleteBucketInput{Bucket: "photos"}) }
+	eve := w.as(user(other, "eve"))
+	wantCode(t, create(w), "", 0)
+	del()
+	wantCode(t, create(eve), "OperationAborted", 409)
+	wantCode(t, create(w), "", 0) // its own account takes it back at once
+	w.advance(30 * time.Second)
+	del()
+	w.advance(31 * time.Second) // the first minute is over, the second is not
+	wantCode(t, create(eve), "OperationAborted", 409)
+	w.advance(30 * time.Second)
+	wantCode(t, create(eve), "", 0)
 }
 
 func TestBucketIsElsewhere(t *testing.T) {

@@ -62,6 +62,7 @@ type Service struct {
 	Config
 	buckets    bucketCache
 	bucketKeys bucketKeyCache
+	held       heldNames
 }
 
 // New returns the service.
@@ -73,6 +74,7 @@ func New(c Config) *Service {
 		Config:     c,
 		buckets:    bucketCache{entries: map[string]*bucketState{}},
 		bucketKeys: bucketKeyCache{entries: map[[32]byte]*bucketKey{}, arns: map[[32]byte]string{}},
+		held:       heldNames{names: map[string]heldName{}},
 	}
 }
 
