@@ -106,18 +106,32 @@ func TestKill9(t *testing.T) {
 		for w := range 4 {
 			wg.Go(func() { have.write(t.Context(), v.c, bucket, fmt.Sprintf("r%d-w%d", round, w)) })
 		}
-		time.Sleep(time.Duration(100+70*round) * time.Millisecond)
+		have.grow(t, 6)                                          // the kill falls into the middle of work, however slow the machine
+		time.Sleep(time.Duration(10+7*round) * time.Millisecond) // and not always at the same step
 		v.end(syscall.SIGKILL)
 		wg.Wait()
 		v = startVictim(t, dir)
 		have.check(t, v.c, bucket)
 	}
-	if len(have.blobs) < 20 || len(have.objects) < 20 {
-		t.Errorf("only %d keys and %d objects were acknowledged", len(have.blobs), len(have.objects))
-	}
 	v.end(syscall.SIGTERM)
 	if code := v.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("the server ended with %d after SIGTERM", code)
+	}
+}
+
+// grow waits until n more objects are acknowledged.
+func (a *acked) grow(t *testing.T, n int) {
+	t.Helper()
+	count := func() int {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.objects)
+	}
+	want := count() + n
+	for deadline := time.Now().Add(30 * time.Second); count() < want; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d objects were acknowledged in 30 s, want %d", count(), want)
+		}
 	}
 }
 

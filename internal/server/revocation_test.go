@@ -124,7 +124,10 @@ func raceAgainst(use, take func() error) (late, during int64, err error) {
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond) // let the readers fill every cache
+	// Let the readers fill every cache.
+	for deadline := time.Now().Add(30 * time.Second); duringN.Load() < 50 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	err = take()
 	answered.Store(true)
 	time.Sleep(100 * time.Millisecond)

@@ -72,13 +72,17 @@ func newJournal(s *Store, node [8]byte) *Journal { return &Journal{s: s, node: n
 // when it has returned. When ctx ends first the entries may or may not be kept.
 //
 // Errors: ErrFull before anything is written, when even the space kept for
-// records is used up; ErrClosed.
+// records is used up; ErrClosed. Inside a transaction it fails at once: its own
+// commit would wait for the transaction that waits for it.
 func (j *Journal) Append(ctx context.Context, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if j.s.joined(ctx) != nil {
+		return errInsideTx
 	}
 	if err := j.s.space.checkRecord(); err != nil {
 		return err
@@ -199,6 +203,9 @@ type block struct {
 	codec   byte
 	packed  []byte // payload as codec has it
 }
+
+// errInsideTx is returned where waiting would never end.
+var errInsideTx = errors.New("store: journal append inside a transaction; give the entries to its commit (WithPending)")
 
 // blockStart is the first size of a block's payload: a few records.
 const blockStart = 8 << 10

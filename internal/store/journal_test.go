@@ -390,3 +390,15 @@ func TestJournalSurvivesCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAppendInsideTransaction fails instead of waiting for itself.
+func TestAppendInsideTransaction(t *testing.T) {
+	t.Parallel()
+	s := store.New(memstore.New(t), storetest.NewSealer(), store.Options{})
+	err := s.Update(t.Context(), func(tx *store.Tx) error {
+		return s.Journal().Append(tx.Context(t.Context()), []byte("x"))
+	})
+	if err == nil {
+		t.Error("an append inside a transaction succeeded")
+	}
+}
