@@ -16,6 +16,7 @@ import (
 	"github.com/sagekeep/sagekeep/api/geospatial"
 	"github.com/sagekeep/sagekeep/api/iam"
 	"github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/api/organizations"
 	"github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/api/sts"
@@ -35,6 +36,7 @@ var generated = []apiPackage{
 	{"geospatial", geospatial.Service, geospatial.Operations(), geospatial.Errors()},
 	{"iam", iam.Service, iam.Operations(), iam.Errors()},
 	{"kms", kms.Service, kms.Operations(), kms.Errors()},
+	{"organizations", organizations.Service, organizations.Operations(), organizations.Errors()},
 	{"s3", s3.Service, s3.Operations(), s3.Errors()},
 	{"sts", sts.Service, sts.Operations(), sts.Errors()},
 }

@@ -26,6 +26,11 @@ func EntityAlreadyExistsException(format string, args ...any) *schema.Error {
 	return schema.NewError("EntityAlreadyExists", 409, format, args...)
 }
 
+// EntityTemporarilyUnmodifiableException makes the error with code EntityTemporarilyUnmodifiable and HTTP status 409.
+func EntityTemporarilyUnmodifiableException(format string, args ...any) *schema.Error {
+	return schema.NewError("EntityTemporarilyUnmodifiable", 409, format, args...)
+}
+
 // InvalidInputException makes the error with code InvalidInput and HTTP status 400.
 func InvalidInputException(format string, args ...any) *schema.Error {
 	return schema.NewError("InvalidInput", 400, format, args...)
@@ -46,6 +51,16 @@ func NoSuchEntityException(format string, args ...any) *schema.Error {
 	return schema.NewError("NoSuchEntity", 404, format, args...)
 }
 
+// OpenIdIdpCommunicationErrorException makes the error with code OpenIdIdpCommunicationError and HTTP status 400.
+func OpenIdIdpCommunicationErrorException(format string, args ...any) *schema.Error {
+	return schema.NewError("OpenIdIdpCommunicationError", 400, format, args...)
+}
+
+// PolicyEvaluationException makes the error with code PolicyEvaluation and HTTP status 500.
+func PolicyEvaluationException(format string, args ...any) *schema.Error {
+	return schema.NewError("PolicyEvaluation", 500, format, args...)
+}
+
 // PolicyNotAttachableException makes the error with code PolicyNotAttachable and HTTP status 400.
 func PolicyNotAttachableException(format string, args ...any) *schema.Error {
 	return schema.NewError("PolicyNotAttachable", 400, format, args...)
@@ -54,6 +69,11 @@ func PolicyNotAttachableException(format string, args ...any) *schema.Error {
 // ServiceFailureException makes the error with code ServiceFailure and HTTP status 500.
 func ServiceFailureException(format string, args ...any) *schema.Error {
 	return schema.NewError("ServiceFailure", 500, format, args...)
+}
+
+// ServiceNotSupportedException makes the error with code NotSupportedService and HTTP status 404.
+func ServiceNotSupportedException(format string, args ...any) *schema.Error {
+	return schema.NewError("NotSupportedService", 404, format, args...)
 }
 
 // Throttling makes the error with code Throttling and HTTP status 400.
@@ -74,18 +94,22 @@ func ValidationError(format string, args ...any) *schema.Error {
 // Errors returns every error constructor by its name.
 func Errors() map[string]func(format string, args ...any) *schema.Error {
 	return map[string]func(format string, args ...any) *schema.Error{
-		"AccessDenied":                     AccessDenied,
-		"ConcurrentModificationException":  ConcurrentModificationException,
-		"DeleteConflictException":          DeleteConflictException,
-		"EntityAlreadyExistsException":     EntityAlreadyExistsException,
-		"InvalidInputException":            InvalidInputException,
-		"LimitExceededException":           LimitExceededException,
-		"MalformedPolicyDocumentException": MalformedPolicyDocumentException,
-		"NoSuchEntityException":            NoSuchEntityException,
-		"PolicyNotAttachableException":     PolicyNotAttachableException,
-		"ServiceFailureException":          ServiceFailureException,
-		"Throttling":                       Throttling,
-		"UnmodifiableEntityException":      UnmodifiableEntityException,
-		"ValidationError":                  ValidationError,
+		"AccessDenied":                           AccessDenied,
+		"ConcurrentModificationException":        ConcurrentModificationException,
+		"DeleteConflictException":                DeleteConflictException,
+		"EntityAlreadyExistsException":           EntityAlreadyExistsException,
+		"EntityTemporarilyUnmodifiableException": EntityTemporarilyUnmodifiableException,
+		"InvalidInputException":                  InvalidInputException,
+		"LimitExceededException":                 LimitExceededException,
+		"MalformedPolicyDocumentException":       MalformedPolicyDocumentException,
+		"NoSuchEntityException":                  NoSuchEntityException,
+		"OpenIdIdpCommunicationErrorException":   OpenIdIdpCommunicationErrorException,
+		"PolicyEvaluationException":              PolicyEvaluationException,
+		"PolicyNotAttachableException":           PolicyNotAttachableException,
+		"ServiceFailureException":                ServiceFailureException,
+		"ServiceNotSupportedException":           ServiceNotSupportedException,
+		"Throttling":                             Throttling,
+		"UnmodifiableEntityException":            UnmodifiableEntityException,
+		"ValidationError":                        ValidationError,
 	}
 }

@@ -202,60 +202,146 @@ var Service = &schema.Service{
 // Operations returns every generated operation, sorted by name.
 func Operations() []*schema.Operation {
 	return []*schema.Operation{
+		AddClientIDToOpenIDConnectProvider.Operation,
+		AddUserToGroup.Operation,
+		AttachGroupPolicy.Operation,
 		AttachRolePolicy.Operation,
 		AttachUserPolicy.Operation,
 		CreateAccessKey.Operation,
+		CreateAccountAlias.Operation,
+		CreateGroup.Operation,
+		CreateOpenIDConnectProvider.Operation,
 		CreatePolicy.Operation,
 		CreatePolicyVersion.Operation,
 		CreateRole.Operation,
+		CreateServiceLinkedRole.Operation,
 		CreateUser.Operation,
 		DeleteAccessKey.Operation,
+		DeleteAccountAlias.Operation,
+		DeleteGroup.Operation,
+		DeleteGroupPolicy.Operation,
+		DeleteOpenIDConnectProvider.Operation,
 		DeletePolicy.Operation,
 		DeletePolicyVersion.Operation,
 		DeleteRole.Operation,
 		DeleteRolePermissionsBoundary.Operation,
 		DeleteRolePolicy.Operation,
+		DeleteServiceLinkedRole.Operation,
 		DeleteUser.Operation,
 		DeleteUserPermissionsBoundary.Operation,
 		DeleteUserPolicy.Operation,
+		DetachGroupPolicy.Operation,
 		DetachRolePolicy.Operation,
 		DetachUserPolicy.Operation,
 		GetAccessKeyLastUsed.Operation,
+		GetAccountAuthorizationDetails.Operation,
+		GetAccountPasswordPolicy.Operation,
 		GetAccountSummary.Operation,
+		GetContextKeysForCustomPolicy.Operation,
+		GetContextKeysForPrincipalPolicy.Operation,
+		GetGroup.Operation,
+		GetGroupPolicy.Operation,
+		GetLoginProfile.Operation,
+		GetOpenIDConnectProvider.Operation,
 		GetPolicy.Operation,
 		GetPolicyVersion.Operation,
 		GetRole.Operation,
 		GetRolePolicy.Operation,
+		GetServiceLinkedRoleDeletionStatus.Operation,
 		GetUser.Operation,
 		GetUserPolicy.Operation,
 		ListAccessKeys.Operation,
 		ListAccountAliases.Operation,
+		ListAttachedGroupPolicies.Operation,
 		ListAttachedRolePolicies.Operation,
 		ListAttachedUserPolicies.Operation,
+		ListEntitiesForPolicy.Operation,
+		ListGroupPolicies.Operation,
+		ListGroups.Operation,
 		ListGroupsForUser.Operation,
+		ListInstanceProfiles.Operation,
 		ListInstanceProfilesForRole.Operation,
+		ListMFADevices.Operation,
+		ListOpenIDConnectProviderTags.Operation,
+		ListOpenIDConnectProviders.Operation,
 		ListPolicies.Operation,
+		ListPolicyTags.Operation,
 		ListPolicyVersions.Operation,
 		ListRolePolicies.Operation,
 		ListRoleTags.Operation,
 		ListRoles.Operation,
+		ListSAMLProviders.Operation,
+		ListSSHPublicKeys.Operation,
+		ListServerCertificates.Operation,
+		ListServiceSpecificCredentials.Operation,
+		ListSigningCertificates.Operation,
 		ListUserPolicies.Operation,
 		ListUserTags.Operation,
 		ListUsers.Operation,
+		ListVirtualMFADevices.Operation,
+		PutGroupPolicy.Operation,
 		PutRolePermissionsBoundary.Operation,
 		PutRolePolicy.Operation,
 		PutUserPermissionsBoundary.Operation,
 		PutUserPolicy.Operation,
+		RemoveClientIDFromOpenIDConnectProvider.Operation,
+		RemoveUserFromGroup.Operation,
 		SetDefaultPolicyVersion.Operation,
+		SimulateCustomPolicy.Operation,
+		SimulatePrincipalPolicy.Operation,
+		TagOpenIDConnectProvider.Operation,
+		TagPolicy.Operation,
 		TagRole.Operation,
 		TagUser.Operation,
+		UntagOpenIDConnectProvider.Operation,
+		UntagPolicy.Operation,
 		UntagRole.Operation,
 		UntagUser.Operation,
 		UpdateAccessKey.Operation,
 		UpdateAssumeRolePolicy.Operation,
+		UpdateGroup.Operation,
+		UpdateOpenIDConnectProviderThumbprint.Operation,
 		UpdateRole.Operation,
+		UpdateRoleDescription.Operation,
+		UpdateUser.Operation,
 	}
 }
+
+// AddClientIDToOpenIDConnectProvider is the operation of that name.
+var AddClientIDToOpenIDConnectProvider = schema.Op[AddClientIDToOpenIDConnectProviderInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "AddClientIDToOpenIDConnectProvider",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeAddClientIDToOpenIDConnectProviderInput,
+	NewInput:  func() any { return new(AddClientIDToOpenIDConnectProviderInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// AddUserToGroup is the operation of that name.
+var AddUserToGroup = schema.Op[AddUserToGroupInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "AddUserToGroup",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeAddUserToGroupInput,
+	NewInput:  func() any { return new(AddUserToGroupInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// AttachGroupPolicy is the operation of that name.
+var AttachGroupPolicy = schema.Op[AttachGroupPolicyInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "AttachGroupPolicy",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeAttachGroupPolicyInput,
+	NewInput:  func() any { return new(AttachGroupPolicyInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
 
 // AttachRolePolicy is the operation of that name.
 var AttachRolePolicy = schema.Op[AttachRolePolicyInput, schema.Nothing]{Operation: &schema.Operation{
@@ -293,6 +379,46 @@ var CreateAccessKey = schema.Op[CreateAccessKeyInput, CreateAccessKeyOutput]{Ope
 	ResultWrapper: "CreateAccessKeyResult",
 	NewInput:      func() any { return new(CreateAccessKeyInput) },
 	NewOutput:     func() any { return new(CreateAccessKeyOutput) },
+}}
+
+// CreateAccountAlias is the operation of that name.
+var CreateAccountAlias = schema.Op[CreateAccountAliasInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "CreateAccountAlias",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeCreateAccountAliasInput,
+	NewInput:  func() any { return new(CreateAccountAliasInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// CreateGroup is the operation of that name.
+var CreateGroup = schema.Op[CreateGroupInput, CreateGroupOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "CreateGroup",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeCreateGroupInput,
+	Output:        shapeCreateGroupOutput,
+	ResultWrapper: "CreateGroupResult",
+	NewInput:      func() any { return new(CreateGroupInput) },
+	NewOutput:     func() any { return new(CreateGroupOutput) },
+}}
+
+// CreateOpenIDConnectProvider is the operation of that name.
+var CreateOpenIDConnectProvider = schema.Op[CreateOpenIDConnectProviderInput, CreateOpenIDConnectProviderOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "CreateOpenIDConnectProvider",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeCreateOpenIDConnectProviderInput,
+	Output:        shapeCreateOpenIDConnectProviderOutput,
+	ResultWrapper: "CreateOpenIDConnectProviderResult",
+	NewInput:      func() any { return new(CreateOpenIDConnectProviderInput) },
+	NewOutput:     func() any { return new(CreateOpenIDConnectProviderOutput) },
 }}
 
 // CreatePolicy is the operation of that name.
@@ -337,6 +463,20 @@ var CreateRole = schema.Op[CreateRoleInput, CreateRoleOutput]{Operation: &schema
 	NewOutput:     func() any { return new(CreateRoleOutput) },
 }}
 
+// CreateServiceLinkedRole is the operation of that name.
+var CreateServiceLinkedRole = schema.Op[CreateServiceLinkedRoleInput, CreateServiceLinkedRoleOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "CreateServiceLinkedRole",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeCreateServiceLinkedRoleInput,
+	Output:        shapeCreateServiceLinkedRoleOutput,
+	ResultWrapper: "CreateServiceLinkedRoleResult",
+	NewInput:      func() any { return new(CreateServiceLinkedRoleInput) },
+	NewOutput:     func() any { return new(CreateServiceLinkedRoleOutput) },
+}}
+
 // CreateUser is the operation of that name.
 var CreateUser = schema.Op[CreateUserInput, CreateUserOutput]{Operation: &schema.Operation{
 	Service:       Service,
@@ -360,6 +500,54 @@ var DeleteAccessKey = schema.Op[DeleteAccessKeyInput, schema.Nothing]{Operation:
 	Status:    200,
 	Input:     shapeDeleteAccessKeyInput,
 	NewInput:  func() any { return new(DeleteAccessKeyInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// DeleteAccountAlias is the operation of that name.
+var DeleteAccountAlias = schema.Op[DeleteAccountAliasInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DeleteAccountAlias",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDeleteAccountAliasInput,
+	NewInput:  func() any { return new(DeleteAccountAliasInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// DeleteGroup is the operation of that name.
+var DeleteGroup = schema.Op[DeleteGroupInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DeleteGroup",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDeleteGroupInput,
+	NewInput:  func() any { return new(DeleteGroupInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// DeleteGroupPolicy is the operation of that name.
+var DeleteGroupPolicy = schema.Op[DeleteGroupPolicyInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DeleteGroupPolicy",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDeleteGroupPolicyInput,
+	NewInput:  func() any { return new(DeleteGroupPolicyInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// DeleteOpenIDConnectProvider is the operation of that name.
+var DeleteOpenIDConnectProvider = schema.Op[DeleteOpenIDConnectProviderInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DeleteOpenIDConnectProvider",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDeleteOpenIDConnectProviderInput,
+	NewInput:  func() any { return new(DeleteOpenIDConnectProviderInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
@@ -423,6 +611,20 @@ var DeleteRolePolicy = schema.Op[DeleteRolePolicyInput, schema.Nothing]{Operatio
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
+// DeleteServiceLinkedRole is the operation of that name.
+var DeleteServiceLinkedRole = schema.Op[DeleteServiceLinkedRoleInput, DeleteServiceLinkedRoleOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "DeleteServiceLinkedRole",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeDeleteServiceLinkedRoleInput,
+	Output:        shapeDeleteServiceLinkedRoleOutput,
+	ResultWrapper: "DeleteServiceLinkedRoleResult",
+	NewInput:      func() any { return new(DeleteServiceLinkedRoleInput) },
+	NewOutput:     func() any { return new(DeleteServiceLinkedRoleOutput) },
+}}
+
 // DeleteUser is the operation of that name.
 var DeleteUser = schema.Op[DeleteUserInput, schema.Nothing]{Operation: &schema.Operation{
 	Service:   Service,
@@ -456,6 +658,18 @@ var DeleteUserPolicy = schema.Op[DeleteUserPolicyInput, schema.Nothing]{Operatio
 	Status:    200,
 	Input:     shapeDeleteUserPolicyInput,
 	NewInput:  func() any { return new(DeleteUserPolicyInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// DetachGroupPolicy is the operation of that name.
+var DetachGroupPolicy = schema.Op[DetachGroupPolicyInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DetachGroupPolicy",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDetachGroupPolicyInput,
+	NewInput:  func() any { return new(DetachGroupPolicyInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
@@ -498,6 +712,35 @@ var GetAccessKeyLastUsed = schema.Op[GetAccessKeyLastUsedInput, GetAccessKeyLast
 	NewOutput:     func() any { return new(GetAccessKeyLastUsedOutput) },
 }}
 
+// GetAccountAuthorizationDetails is the operation of that name.
+var GetAccountAuthorizationDetails = schema.Op[GetAccountAuthorizationDetailsInput, GetAccountAuthorizationDetailsOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetAccountAuthorizationDetails",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetAccountAuthorizationDetailsInput,
+	Output:        shapeGetAccountAuthorizationDetailsOutput,
+	ResultWrapper: "GetAccountAuthorizationDetailsResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetAccountAuthorizationDetailsInput) },
+	NewOutput:     func() any { return new(GetAccountAuthorizationDetailsOutput) },
+}}
+
+// GetAccountPasswordPolicy is the operation of that name.
+var GetAccountPasswordPolicy = schema.Op[schema.Nothing, GetAccountPasswordPolicyOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetAccountPasswordPolicy",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Output:        shapeGetAccountPasswordPolicyOutput,
+	ResultWrapper: "GetAccountPasswordPolicyResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(schema.Nothing) },
+	NewOutput:     func() any { return new(GetAccountPasswordPolicyOutput) },
+}}
+
 // GetAccountSummary is the operation of that name.
 var GetAccountSummary = schema.Op[schema.Nothing, GetAccountSummaryOutput]{Operation: &schema.Operation{
 	Service:       Service,
@@ -510,6 +753,96 @@ var GetAccountSummary = schema.Op[schema.Nothing, GetAccountSummaryOutput]{Opera
 	ReadOnly:      true,
 	NewInput:      func() any { return new(schema.Nothing) },
 	NewOutput:     func() any { return new(GetAccountSummaryOutput) },
+}}
+
+// GetContextKeysForCustomPolicy is the operation of that name.
+var GetContextKeysForCustomPolicy = schema.Op[GetContextKeysForCustomPolicyInput, GetContextKeysForCustomPolicyOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetContextKeysForCustomPolicy",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetContextKeysForCustomPolicyInput,
+	Output:        shapeGetContextKeysForCustomPolicyOutput,
+	ResultWrapper: "GetContextKeysForCustomPolicyResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetContextKeysForCustomPolicyInput) },
+	NewOutput:     func() any { return new(GetContextKeysForCustomPolicyOutput) },
+}}
+
+// GetContextKeysForPrincipalPolicy is the operation of that name.
+var GetContextKeysForPrincipalPolicy = schema.Op[GetContextKeysForPrincipalPolicyInput, GetContextKeysForPrincipalPolicyOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetContextKeysForPrincipalPolicy",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetContextKeysForPrincipalPolicyInput,
+	Output:        shapeGetContextKeysForPrincipalPolicyOutput,
+	ResultWrapper: "GetContextKeysForPrincipalPolicyResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetContextKeysForPrincipalPolicyInput) },
+	NewOutput:     func() any { return new(GetContextKeysForPrincipalPolicyOutput) },
+}}
+
+// GetGroup is the operation of that name.
+var GetGroup = schema.Op[GetGroupInput, GetGroupOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetGroup",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetGroupInput,
+	Output:        shapeGetGroupOutput,
+	ResultWrapper: "GetGroupResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetGroupInput) },
+	NewOutput:     func() any { return new(GetGroupOutput) },
+}}
+
+// GetGroupPolicy is the operation of that name.
+var GetGroupPolicy = schema.Op[GetGroupPolicyInput, GetGroupPolicyOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetGroupPolicy",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetGroupPolicyInput,
+	Output:        shapeGetGroupPolicyOutput,
+	ResultWrapper: "GetGroupPolicyResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetGroupPolicyInput) },
+	NewOutput:     func() any { return new(GetGroupPolicyOutput) },
+}}
+
+// GetLoginProfile is the operation of that name.
+var GetLoginProfile = schema.Op[GetLoginProfileInput, GetLoginProfileOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetLoginProfile",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetLoginProfileInput,
+	Output:        shapeGetLoginProfileOutput,
+	ResultWrapper: "GetLoginProfileResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetLoginProfileInput) },
+	NewOutput:     func() any { return new(GetLoginProfileOutput) },
+}}
+
+// GetOpenIDConnectProvider is the operation of that name.
+var GetOpenIDConnectProvider = schema.Op[GetOpenIDConnectProviderInput, GetOpenIDConnectProviderOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetOpenIDConnectProvider",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetOpenIDConnectProviderInput,
+	Output:        shapeGetOpenIDConnectProviderOutput,
+	ResultWrapper: "GetOpenIDConnectProviderResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetOpenIDConnectProviderInput) },
+	NewOutput:     func() any { return new(GetOpenIDConnectProviderOutput) },
 }}
 
 // GetPolicy is the operation of that name.
@@ -572,6 +905,21 @@ var GetRolePolicy = schema.Op[GetRolePolicyInput, GetRolePolicyOutput]{Operation
 	NewOutput:     func() any { return new(GetRolePolicyOutput) },
 }}
 
+// GetServiceLinkedRoleDeletionStatus is the operation of that name.
+var GetServiceLinkedRoleDeletionStatus = schema.Op[GetServiceLinkedRoleDeletionStatusInput, GetServiceLinkedRoleDeletionStatusOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetServiceLinkedRoleDeletionStatus",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetServiceLinkedRoleDeletionStatusInput,
+	Output:        shapeGetServiceLinkedRoleDeletionStatusOutput,
+	ResultWrapper: "GetServiceLinkedRoleDeletionStatusResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetServiceLinkedRoleDeletionStatusInput) },
+	NewOutput:     func() any { return new(GetServiceLinkedRoleDeletionStatusOutput) },
+}}
+
 // GetUser is the operation of that name.
 var GetUser = schema.Op[GetUserInput, GetUserOutput]{Operation: &schema.Operation{
 	Service:       Service,
@@ -632,6 +980,21 @@ var ListAccountAliases = schema.Op[ListAccountAliasesInput, ListAccountAliasesOu
 	NewOutput:     func() any { return new(ListAccountAliasesOutput) },
 }}
 
+// ListAttachedGroupPolicies is the operation of that name.
+var ListAttachedGroupPolicies = schema.Op[ListAttachedGroupPoliciesInput, ListAttachedGroupPoliciesOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListAttachedGroupPolicies",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListAttachedGroupPoliciesInput,
+	Output:        shapeListAttachedGroupPoliciesOutput,
+	ResultWrapper: "ListAttachedGroupPoliciesResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListAttachedGroupPoliciesInput) },
+	NewOutput:     func() any { return new(ListAttachedGroupPoliciesOutput) },
+}}
+
 // ListAttachedRolePolicies is the operation of that name.
 var ListAttachedRolePolicies = schema.Op[ListAttachedRolePoliciesInput, ListAttachedRolePoliciesOutput]{Operation: &schema.Operation{
 	Service:       Service,
@@ -662,6 +1025,51 @@ var ListAttachedUserPolicies = schema.Op[ListAttachedUserPoliciesInput, ListAtta
 	NewOutput:     func() any { return new(ListAttachedUserPoliciesOutput) },
 }}
 
+// ListEntitiesForPolicy is the operation of that name.
+var ListEntitiesForPolicy = schema.Op[ListEntitiesForPolicyInput, ListEntitiesForPolicyOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListEntitiesForPolicy",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListEntitiesForPolicyInput,
+	Output:        shapeListEntitiesForPolicyOutput,
+	ResultWrapper: "ListEntitiesForPolicyResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListEntitiesForPolicyInput) },
+	NewOutput:     func() any { return new(ListEntitiesForPolicyOutput) },
+}}
+
+// ListGroupPolicies is the operation of that name.
+var ListGroupPolicies = schema.Op[ListGroupPoliciesInput, ListGroupPoliciesOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListGroupPolicies",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListGroupPoliciesInput,
+	Output:        shapeListGroupPoliciesOutput,
+	ResultWrapper: "ListGroupPoliciesResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListGroupPoliciesInput) },
+	NewOutput:     func() any { return new(ListGroupPoliciesOutput) },
+}}
+
+// ListGroups is the operation of that name.
+var ListGroups = schema.Op[ListGroupsInput, ListGroupsOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListGroups",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListGroupsInput,
+	Output:        shapeListGroupsOutput,
+	ResultWrapper: "ListGroupsResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListGroupsInput) },
+	NewOutput:     func() any { return new(ListGroupsOutput) },
+}}
+
 // ListGroupsForUser is the operation of that name.
 var ListGroupsForUser = schema.Op[ListGroupsForUserInput, ListGroupsForUserOutput]{Operation: &schema.Operation{
 	Service:       Service,
@@ -675,6 +1083,21 @@ var ListGroupsForUser = schema.Op[ListGroupsForUserInput, ListGroupsForUserOutpu
 	ReadOnly:      true,
 	NewInput:      func() any { return new(ListGroupsForUserInput) },
 	NewOutput:     func() any { return new(ListGroupsForUserOutput) },
+}}
+
+// ListInstanceProfiles is the operation of that name.
+var ListInstanceProfiles = schema.Op[ListInstanceProfilesInput, ListInstanceProfilesOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListInstanceProfiles",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListInstanceProfilesInput,
+	Output:        shapeListInstanceProfilesOutput,
+	ResultWrapper: "ListInstanceProfilesResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListInstanceProfilesInput) },
+	NewOutput:     func() any { return new(ListInstanceProfilesOutput) },
 }}
 
 // ListInstanceProfilesForRole is the operation of that name.
@@ -692,6 +1115,51 @@ var ListInstanceProfilesForRole = schema.Op[ListInstanceProfilesForRoleInput, Li
 	NewOutput:     func() any { return new(ListInstanceProfilesForRoleOutput) },
 }}
 
+// ListMFADevices is the operation of that name.
+var ListMFADevices = schema.Op[ListMFADevicesInput, ListMFADevicesOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListMFADevices",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListMFADevicesInput,
+	Output:        shapeListMFADevicesOutput,
+	ResultWrapper: "ListMFADevicesResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListMFADevicesInput) },
+	NewOutput:     func() any { return new(ListMFADevicesOutput) },
+}}
+
+// ListOpenIDConnectProviderTags is the operation of that name.
+var ListOpenIDConnectProviderTags = schema.Op[ListOpenIDConnectProviderTagsInput, ListOpenIDConnectProviderTagsOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListOpenIDConnectProviderTags",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListOpenIDConnectProviderTagsInput,
+	Output:        shapeListOpenIDConnectProviderTagsOutput,
+	ResultWrapper: "ListOpenIDConnectProviderTagsResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListOpenIDConnectProviderTagsInput) },
+	NewOutput:     func() any { return new(ListOpenIDConnectProviderTagsOutput) },
+}}
+
+// ListOpenIDConnectProviders is the operation of that name.
+var ListOpenIDConnectProviders = schema.Op[ListOpenIDConnectProvidersInput, ListOpenIDConnectProvidersOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListOpenIDConnectProviders",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListOpenIDConnectProvidersInput,
+	Output:        shapeListOpenIDConnectProvidersOutput,
+	ResultWrapper: "ListOpenIDConnectProvidersResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListOpenIDConnectProvidersInput) },
+	NewOutput:     func() any { return new(ListOpenIDConnectProvidersOutput) },
+}}
+
 // ListPolicies is the operation of that name.
 var ListPolicies = schema.Op[ListPoliciesInput, ListPoliciesOutput]{Operation: &schema.Operation{
 	Service:       Service,
@@ -705,6 +1173,21 @@ var ListPolicies = schema.Op[ListPoliciesInput, ListPoliciesOutput]{Operation: &
 	ReadOnly:      true,
 	NewInput:      func() any { return new(ListPoliciesInput) },
 	NewOutput:     func() any { return new(ListPoliciesOutput) },
+}}
+
+// ListPolicyTags is the operation of that name.
+var ListPolicyTags = schema.Op[ListPolicyTagsInput, ListPolicyTagsOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListPolicyTags",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListPolicyTagsInput,
+	Output:        shapeListPolicyTagsOutput,
+	ResultWrapper: "ListPolicyTagsResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListPolicyTagsInput) },
+	NewOutput:     func() any { return new(ListPolicyTagsOutput) },
 }}
 
 // ListPolicyVersions is the operation of that name.
@@ -767,6 +1250,81 @@ var ListRoles = schema.Op[ListRolesInput, ListRolesOutput]{Operation: &schema.Op
 	NewOutput:     func() any { return new(ListRolesOutput) },
 }}
 
+// ListSAMLProviders is the operation of that name.
+var ListSAMLProviders = schema.Op[ListSAMLProvidersInput, ListSAMLProvidersOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListSAMLProviders",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListSAMLProvidersInput,
+	Output:        shapeListSAMLProvidersOutput,
+	ResultWrapper: "ListSAMLProvidersResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListSAMLProvidersInput) },
+	NewOutput:     func() any { return new(ListSAMLProvidersOutput) },
+}}
+
+// ListSSHPublicKeys is the operation of that name.
+var ListSSHPublicKeys = schema.Op[ListSSHPublicKeysInput, ListSSHPublicKeysOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListSSHPublicKeys",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListSSHPublicKeysInput,
+	Output:        shapeListSSHPublicKeysOutput,
+	ResultWrapper: "ListSSHPublicKeysResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListSSHPublicKeysInput) },
+	NewOutput:     func() any { return new(ListSSHPublicKeysOutput) },
+}}
+
+// ListServerCertificates is the operation of that name.
+var ListServerCertificates = schema.Op[ListServerCertificatesInput, ListServerCertificatesOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListServerCertificates",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListServerCertificatesInput,
+	Output:        shapeListServerCertificatesOutput,
+	ResultWrapper: "ListServerCertificatesResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListServerCertificatesInput) },
+	NewOutput:     func() any { return new(ListServerCertificatesOutput) },
+}}
+
+// ListServiceSpecificCredentials is the operation of that name.
+var ListServiceSpecificCredentials = schema.Op[ListServiceSpecificCredentialsInput, ListServiceSpecificCredentialsOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListServiceSpecificCredentials",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListServiceSpecificCredentialsInput,
+	Output:        shapeListServiceSpecificCredentialsOutput,
+	ResultWrapper: "ListServiceSpecificCredentialsResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListServiceSpecificCredentialsInput) },
+	NewOutput:     func() any { return new(ListServiceSpecificCredentialsOutput) },
+}}
+
+// ListSigningCertificates is the operation of that name.
+var ListSigningCertificates = schema.Op[ListSigningCertificatesInput, ListSigningCertificatesOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListSigningCertificates",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListSigningCertificatesInput,
+	Output:        shapeListSigningCertificatesOutput,
+	ResultWrapper: "ListSigningCertificatesResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListSigningCertificatesInput) },
+	NewOutput:     func() any { return new(ListSigningCertificatesOutput) },
+}}
+
 // ListUserPolicies is the operation of that name.
 var ListUserPolicies = schema.Op[ListUserPoliciesInput, ListUserPoliciesOutput]{Operation: &schema.Operation{
 	Service:       Service,
@@ -810,6 +1368,33 @@ var ListUsers = schema.Op[ListUsersInput, ListUsersOutput]{Operation: &schema.Op
 	ReadOnly:      true,
 	NewInput:      func() any { return new(ListUsersInput) },
 	NewOutput:     func() any { return new(ListUsersOutput) },
+}}
+
+// ListVirtualMFADevices is the operation of that name.
+var ListVirtualMFADevices = schema.Op[ListVirtualMFADevicesInput, ListVirtualMFADevicesOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "ListVirtualMFADevices",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeListVirtualMFADevicesInput,
+	Output:        shapeListVirtualMFADevicesOutput,
+	ResultWrapper: "ListVirtualMFADevicesResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(ListVirtualMFADevicesInput) },
+	NewOutput:     func() any { return new(ListVirtualMFADevicesOutput) },
+}}
+
+// PutGroupPolicy is the operation of that name.
+var PutGroupPolicy = schema.Op[PutGroupPolicyInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "PutGroupPolicy",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapePutGroupPolicyInput,
+	NewInput:  func() any { return new(PutGroupPolicyInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
 // PutRolePermissionsBoundary is the operation of that name.
@@ -860,6 +1445,30 @@ var PutUserPolicy = schema.Op[PutUserPolicyInput, schema.Nothing]{Operation: &sc
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
+// RemoveClientIDFromOpenIDConnectProvider is the operation of that name.
+var RemoveClientIDFromOpenIDConnectProvider = schema.Op[RemoveClientIDFromOpenIDConnectProviderInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "RemoveClientIDFromOpenIDConnectProvider",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeRemoveClientIDFromOpenIDConnectProviderInput,
+	NewInput:  func() any { return new(RemoveClientIDFromOpenIDConnectProviderInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// RemoveUserFromGroup is the operation of that name.
+var RemoveUserFromGroup = schema.Op[RemoveUserFromGroupInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "RemoveUserFromGroup",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeRemoveUserFromGroupInput,
+	NewInput:  func() any { return new(RemoveUserFromGroupInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
 // SetDefaultPolicyVersion is the operation of that name.
 var SetDefaultPolicyVersion = schema.Op[SetDefaultPolicyVersionInput, schema.Nothing]{Operation: &schema.Operation{
 	Service:   Service,
@@ -869,6 +1478,60 @@ var SetDefaultPolicyVersion = schema.Op[SetDefaultPolicyVersionInput, schema.Not
 	Status:    200,
 	Input:     shapeSetDefaultPolicyVersionInput,
 	NewInput:  func() any { return new(SetDefaultPolicyVersionInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// SimulateCustomPolicy is the operation of that name.
+var SimulateCustomPolicy = schema.Op[SimulateCustomPolicyInput, SimulateCustomPolicyOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "SimulateCustomPolicy",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeSimulateCustomPolicyInput,
+	Output:        shapeSimulateCustomPolicyOutput,
+	ResultWrapper: "SimulateCustomPolicyResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(SimulateCustomPolicyInput) },
+	NewOutput:     func() any { return new(SimulateCustomPolicyOutput) },
+}}
+
+// SimulatePrincipalPolicy is the operation of that name.
+var SimulatePrincipalPolicy = schema.Op[SimulatePrincipalPolicyInput, SimulatePrincipalPolicyOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "SimulatePrincipalPolicy",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeSimulatePrincipalPolicyInput,
+	Output:        shapeSimulatePrincipalPolicyOutput,
+	ResultWrapper: "SimulatePrincipalPolicyResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(SimulatePrincipalPolicyInput) },
+	NewOutput:     func() any { return new(SimulatePrincipalPolicyOutput) },
+}}
+
+// TagOpenIDConnectProvider is the operation of that name.
+var TagOpenIDConnectProvider = schema.Op[TagOpenIDConnectProviderInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "TagOpenIDConnectProvider",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeTagOpenIDConnectProviderInput,
+	NewInput:  func() any { return new(TagOpenIDConnectProviderInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// TagPolicy is the operation of that name.
+var TagPolicy = schema.Op[TagPolicyInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "TagPolicy",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeTagPolicyInput,
+	NewInput:  func() any { return new(TagPolicyInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
@@ -893,6 +1556,30 @@ var TagUser = schema.Op[TagUserInput, schema.Nothing]{Operation: &schema.Operati
 	Status:    200,
 	Input:     shapeTagUserInput,
 	NewInput:  func() any { return new(TagUserInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// UntagOpenIDConnectProvider is the operation of that name.
+var UntagOpenIDConnectProvider = schema.Op[UntagOpenIDConnectProviderInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "UntagOpenIDConnectProvider",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeUntagOpenIDConnectProviderInput,
+	NewInput:  func() any { return new(UntagOpenIDConnectProviderInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// UntagPolicy is the operation of that name.
+var UntagPolicy = schema.Op[UntagPolicyInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "UntagPolicy",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeUntagPolicyInput,
+	NewInput:  func() any { return new(UntagPolicyInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
@@ -944,6 +1631,30 @@ var UpdateAssumeRolePolicy = schema.Op[UpdateAssumeRolePolicyInput, schema.Nothi
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
+// UpdateGroup is the operation of that name.
+var UpdateGroup = schema.Op[UpdateGroupInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "UpdateGroup",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeUpdateGroupInput,
+	NewInput:  func() any { return new(UpdateGroupInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// UpdateOpenIDConnectProviderThumbprint is the operation of that name.
+var UpdateOpenIDConnectProviderThumbprint = schema.Op[UpdateOpenIDConnectProviderThumbprintInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "UpdateOpenIDConnectProviderThumbprint",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeUpdateOpenIDConnectProviderThumbprintInput,
+	NewInput:  func() any { return new(UpdateOpenIDConnectProviderThumbprintInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
 // UpdateRole is the operation of that name.
 var UpdateRole = schema.Op[UpdateRoleInput, UpdateRoleOutput]{Operation: &schema.Operation{
 	Service:       Service,
@@ -956,4 +1667,30 @@ var UpdateRole = schema.Op[UpdateRoleInput, UpdateRoleOutput]{Operation: &schema
 	ResultWrapper: "UpdateRoleResult",
 	NewInput:      func() any { return new(UpdateRoleInput) },
 	NewOutput:     func() any { return new(UpdateRoleOutput) },
+}}
+
+// UpdateRoleDescription is the operation of that name.
+var UpdateRoleDescription = schema.Op[UpdateRoleDescriptionInput, UpdateRoleDescriptionOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "UpdateRoleDescription",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeUpdateRoleDescriptionInput,
+	Output:        shapeUpdateRoleDescriptionOutput,
+	ResultWrapper: "UpdateRoleDescriptionResult",
+	NewInput:      func() any { return new(UpdateRoleDescriptionInput) },
+	NewOutput:     func() any { return new(UpdateRoleDescriptionOutput) },
+}}
+
+// UpdateUser is the operation of that name.
+var UpdateUser = schema.Op[UpdateUserInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "UpdateUser",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeUpdateUserInput,
+	NewInput:  func() any { return new(UpdateUserInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
 }}

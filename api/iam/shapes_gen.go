@@ -73,11 +73,72 @@ var shapeAccountAliasType = &schema.Shape{
 	Pattern: `^[a-z0-9](?:-?[a-z0-9])+$`,
 }
 
+var shapeActionNameListType = &schema.Shape{
+	Name: "ActionNameListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeActionNameType},
+}
+
+var shapeActionNameType = &schema.Shape{
+	Name: "ActionNameType",
+	Kind: schema.String,
+	Min:  new(3.0),
+	Max:  new(128.0),
+}
+
+var shapeAddClientIDToOpenIDConnectProviderInput = &schema.Shape{
+	Name: "AddClientIDToOpenIDConnectProviderInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderArn", Shape: shapeArnType, Required: true},
+		{Name: "ClientID", Shape: shapeClientIDType, Required: true},
+	},
+}
+
+var shapeAddUserToGroupInput = &schema.Shape{
+	Name: "AddUserToGroupInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "UserName", Shape: shapeExistingUserNameType, Required: true},
+	},
+}
+
+var shapeAllUsers = &schema.Shape{
+	Name: "allUsers",
+	Kind: schema.Boolean,
+}
+
+var shapeArnListType = &schema.Shape{
+	Name: "ArnListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeArnType},
+}
+
 var shapeArnType = &schema.Shape{
 	Name: "arnType",
 	Kind: schema.String,
 	Min:  new(20.0),
 	Max:  new(2048.0),
+}
+
+var shapeAssignmentStatusType = &schema.Shape{
+	Name: "assignmentStatusType",
+	Kind: schema.String,
+	Enum: []string{
+		"Assigned",
+		"Unassigned",
+		"Any",
+	},
+}
+
+var shapeAttachGroupPolicyInput = &schema.Shape{
+	Name: "AttachGroupPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "PolicyArn", Shape: shapeArnType, Required: true},
+	},
 }
 
 var shapeAttachRolePolicyInput = &schema.Shape{
@@ -127,9 +188,137 @@ var shapeAttachmentCountType = &schema.Shape{
 	Kind: schema.Integer,
 }
 
+var shapeAttachmentName = &schema.Shape{
+	Name:    "AttachmentName",
+	Kind:    schema.String,
+	Min:     new(1.0),
+	Max:     new(128.0),
+	Pattern: `[\w+=,.@-]+`,
+}
+
+var shapeAttachmentType = &schema.Shape{
+	Name: "AttachmentType",
+	Kind: schema.String,
+	Enum: []string{
+		"user",
+		"group",
+		"role",
+	},
+}
+
+var shapeBooleanObjectType = &schema.Shape{
+	Name: "booleanObjectType",
+	Kind: schema.Boolean,
+}
+
 var shapeBooleanType = &schema.Shape{
 	Name: "booleanType",
 	Kind: schema.Boolean,
+}
+
+var shapeBootstrapDatum = &schema.Shape{
+	Name:      "BootstrapDatum",
+	Kind:      schema.Blob,
+	Sensitive: true,
+}
+
+var shapeCertificateBodyType = &schema.Shape{
+	Name:    "certificateBodyType",
+	Kind:    schema.String,
+	Min:     new(1.0),
+	Max:     new(16384.0),
+	Pattern: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`,
+}
+
+var shapeCertificateIdType = &schema.Shape{
+	Name:    "certificateIdType",
+	Kind:    schema.String,
+	Min:     new(24.0),
+	Max:     new(128.0),
+	Pattern: `[\w]+`,
+}
+
+var shapeCertificateListType = &schema.Shape{
+	Name: "certificateListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeSigningCertificate},
+}
+
+var shapeClientIDListType = &schema.Shape{
+	Name: "clientIDListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeClientIDType},
+}
+
+var shapeClientIDType = &schema.Shape{
+	Name: "clientIDType",
+	Kind: schema.String,
+	Min:  new(1.0),
+	Max:  new(255.0),
+}
+
+var shapeColumnNumber = &schema.Shape{
+	Name: "ColumnNumber",
+	Kind: schema.Integer,
+}
+
+var shapeContextEntry = &schema.Shape{
+	Name: "ContextEntry",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "ContextKeyName", Shape: shapeContextKeyNameType},
+		{Name: "ContextKeyValues", Shape: shapeContextKeyValueListType},
+		{Name: "ContextKeyType", Shape: shapeContextKeyTypeEnum},
+	},
+}
+
+var shapeContextEntryListType = &schema.Shape{
+	Name: "ContextEntryListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeContextEntry},
+}
+
+var shapeContextKeyNameType = &schema.Shape{
+	Name: "ContextKeyNameType",
+	Kind: schema.String,
+	Min:  new(5.0),
+	Max:  new(256.0),
+}
+
+var shapeContextKeyNamesResultListType = &schema.Shape{
+	Name: "ContextKeyNamesResultListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeContextKeyNameType},
+}
+
+var shapeContextKeyTypeEnum = &schema.Shape{
+	Name: "ContextKeyTypeEnum",
+	Kind: schema.String,
+	Enum: []string{
+		"string",
+		"stringList",
+		"numeric",
+		"numericList",
+		"boolean",
+		"booleanList",
+		"ip",
+		"ipList",
+		"binary",
+		"binaryList",
+		"date",
+		"dateList",
+	},
+}
+
+var shapeContextKeyValueListType = &schema.Shape{
+	Name: "ContextKeyValueListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeContextKeyValueType},
+}
+
+var shapeContextKeyValueType = &schema.Shape{
+	Name: "ContextKeyValueType",
+	Kind: schema.String,
 }
 
 var shapeCreateAccessKeyInput = &schema.Shape{
@@ -145,6 +334,51 @@ var shapeCreateAccessKeyOutput = &schema.Shape{
 	Kind: schema.Structure,
 	Members: []schema.Member{
 		{Name: "AccessKey", Shape: shapeAccessKey, Required: true},
+	},
+}
+
+var shapeCreateAccountAliasInput = &schema.Shape{
+	Name: "CreateAccountAliasInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "AccountAlias", Shape: shapeAccountAliasType, Required: true},
+	},
+}
+
+var shapeCreateGroupInput = &schema.Shape{
+	Name: "CreateGroupInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Path", Shape: shapePathType},
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+	},
+}
+
+var shapeCreateGroupOutput = &schema.Shape{
+	Name: "CreateGroupOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Group", Shape: shapeGroup, Required: true},
+	},
+}
+
+var shapeCreateOpenIDConnectProviderInput = &schema.Shape{
+	Name: "CreateOpenIDConnectProviderInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Url", Shape: shapeOpenIDConnectProviderUrlType, Required: true},
+		{Name: "ClientIDList", Shape: shapeClientIDListType},
+		{Name: "ThumbprintList", Shape: shapeThumbprintListType},
+		{Name: "Tags", Shape: shapeTagListType},
+	},
+}
+
+var shapeCreateOpenIDConnectProviderOutput = &schema.Shape{
+	Name: "CreateOpenIDConnectProviderOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderArn", Shape: shapeArnType},
+		{Name: "Tags", Shape: shapeTagListType},
 	},
 }
 
@@ -208,6 +442,24 @@ var shapeCreateRoleOutput = &schema.Shape{
 	},
 }
 
+var shapeCreateServiceLinkedRoleInput = &schema.Shape{
+	Name: "CreateServiceLinkedRoleInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "AWSServiceName", Shape: shapeGroupNameType, Required: true},
+		{Name: "Description", Shape: shapeRoleDescriptionType},
+		{Name: "CustomSuffix", Shape: shapeCustomSuffixType},
+	},
+}
+
+var shapeCreateServiceLinkedRoleOutput = &schema.Shape{
+	Name: "CreateServiceLinkedRoleOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Role", Shape: shapeRole},
+	},
+}
+
 var shapeCreateUserInput = &schema.Shape{
 	Name: "CreateUserInput",
 	Kind: schema.Structure,
@@ -227,6 +479,14 @@ var shapeCreateUserOutput = &schema.Shape{
 	},
 }
 
+var shapeCustomSuffixType = &schema.Shape{
+	Name:    "customSuffixType",
+	Kind:    schema.String,
+	Min:     new(1.0),
+	Max:     new(64.0),
+	Pattern: `[\w+=,.@-]+`,
+}
+
 var shapeDateType = &schema.Shape{
 	Name: "dateType",
 	Kind: schema.Timestamp,
@@ -238,6 +498,39 @@ var shapeDeleteAccessKeyInput = &schema.Shape{
 	Members: []schema.Member{
 		{Name: "UserName", Shape: shapeExistingUserNameType},
 		{Name: "AccessKeyId", Shape: shapeAccessKeyIdType, Required: true},
+	},
+}
+
+var shapeDeleteAccountAliasInput = &schema.Shape{
+	Name: "DeleteAccountAliasInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "AccountAlias", Shape: shapeAccountAliasType, Required: true},
+	},
+}
+
+var shapeDeleteGroupInput = &schema.Shape{
+	Name: "DeleteGroupInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+	},
+}
+
+var shapeDeleteGroupPolicyInput = &schema.Shape{
+	Name: "DeleteGroupPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "PolicyName", Shape: shapePolicyNameType, Required: true},
+	},
+}
+
+var shapeDeleteOpenIDConnectProviderInput = &schema.Shape{
+	Name: "DeleteOpenIDConnectProviderInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderArn", Shape: shapeArnType, Required: true},
 	},
 }
 
@@ -283,6 +576,22 @@ var shapeDeleteRolePolicyInput = &schema.Shape{
 	},
 }
 
+var shapeDeleteServiceLinkedRoleInput = &schema.Shape{
+	Name: "DeleteServiceLinkedRoleInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "RoleName", Shape: shapeRoleNameType, Required: true},
+	},
+}
+
+var shapeDeleteServiceLinkedRoleOutput = &schema.Shape{
+	Name: "DeleteServiceLinkedRoleOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "DeletionTaskId", Shape: shapeDeletionTaskIdType, Required: true},
+	},
+}
+
 var shapeDeleteUserInput = &schema.Shape{
 	Name: "DeleteUserInput",
 	Kind: schema.Structure,
@@ -308,6 +617,42 @@ var shapeDeleteUserPolicyInput = &schema.Shape{
 	},
 }
 
+var shapeDeletionTaskFailureReasonType = &schema.Shape{
+	Name: "DeletionTaskFailureReasonType",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Reason", Shape: shapeReasonType},
+		{Name: "RoleUsageList", Shape: shapeRoleUsageListType},
+	},
+}
+
+var shapeDeletionTaskIdType = &schema.Shape{
+	Name: "DeletionTaskIdType",
+	Kind: schema.String,
+	Min:  new(1.0),
+	Max:  new(1000.0),
+}
+
+var shapeDeletionTaskStatusType = &schema.Shape{
+	Name: "DeletionTaskStatusType",
+	Kind: schema.String,
+	Enum: []string{
+		"SUCCEEDED",
+		"IN_PROGRESS",
+		"FAILED",
+		"NOT_STARTED",
+	},
+}
+
+var shapeDetachGroupPolicyInput = &schema.Shape{
+	Name: "DetachGroupPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "PolicyArn", Shape: shapeArnType, Required: true},
+	},
+}
+
 var shapeDetachRolePolicyInput = &schema.Shape{
 	Name: "DetachRolePolicyInput",
 	Kind: schema.Structure,
@@ -324,6 +669,60 @@ var shapeDetachUserPolicyInput = &schema.Shape{
 		{Name: "UserName", Shape: shapeUserNameType, Required: true},
 		{Name: "PolicyArn", Shape: shapeArnType, Required: true},
 	},
+}
+
+var shapeEntityListType = &schema.Shape{
+	Name: "entityListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeEntityType},
+}
+
+var shapeEntityType = &schema.Shape{
+	Name: "EntityType",
+	Kind: schema.String,
+	Enum: []string{
+		"User",
+		"Role",
+		"Group",
+		"LocalManagedPolicy",
+		"AWSManagedPolicy",
+	},
+}
+
+var shapeEvalDecisionDetailsType = &schema.Shape{
+	Name: "EvalDecisionDetailsType",
+	Kind: schema.Map,
+	Key:  &schema.Member{Name: "key", Shape: shapeEvalDecisionSourceType},
+	Elem: &schema.Member{Name: "value", Shape: shapePolicyEvaluationDecisionType},
+}
+
+var shapeEvalDecisionSourceType = &schema.Shape{
+	Name: "EvalDecisionSourceType",
+	Kind: schema.String,
+	Min:  new(3.0),
+	Max:  new(256.0),
+}
+
+var shapeEvaluationResult = &schema.Shape{
+	Name: "EvaluationResult",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "EvalActionName", Shape: shapeActionNameType, Required: true},
+		{Name: "EvalResourceName", Shape: shapeResourceNameType},
+		{Name: "EvalDecision", Shape: shapePolicyEvaluationDecisionType, Required: true},
+		{Name: "MatchedStatements", Shape: shapeStatementListType},
+		{Name: "MissingContextValues", Shape: shapeContextKeyNamesResultListType},
+		{Name: "OrganizationsDecisionDetail", Shape: shapeOrganizationsDecisionDetail},
+		{Name: "PermissionsBoundaryDecisionDetail", Shape: shapePermissionsBoundaryDecisionDetail},
+		{Name: "EvalDecisionDetails", Shape: shapeEvalDecisionDetailsType},
+		{Name: "ResourceSpecificResults", Shape: shapeResourceSpecificResultListType},
+	},
+}
+
+var shapeEvaluationResultsListType = &schema.Shape{
+	Name: "EvaluationResultsListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeEvaluationResult},
 }
 
 var shapeExistingUserNameType = &schema.Shape{
@@ -351,11 +750,151 @@ var shapeGetAccessKeyLastUsedOutput = &schema.Shape{
 	},
 }
 
+var shapeGetAccountAuthorizationDetailsInput = &schema.Shape{
+	Name: "GetAccountAuthorizationDetailsInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Filter", Shape: shapeEntityListType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+		{Name: "Marker", Shape: shapeMarkerType},
+	},
+}
+
+var shapeGetAccountAuthorizationDetailsOutput = &schema.Shape{
+	Name: "GetAccountAuthorizationDetailsOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserDetailList", Shape: shapeUserDetailListType},
+		{Name: "GroupDetailList", Shape: shapeGroupDetailListType},
+		{Name: "RoleDetailList", Shape: shapeRoleDetailListType},
+		{Name: "Policies", Shape: shapeManagedPolicyDetailListType},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeGetAccountPasswordPolicyOutput = &schema.Shape{
+	Name: "GetAccountPasswordPolicyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PasswordPolicy", Shape: shapePasswordPolicy, Required: true},
+	},
+}
+
 var shapeGetAccountSummaryOutput = &schema.Shape{
 	Name: "GetAccountSummaryOutput",
 	Kind: schema.Structure,
 	Members: []schema.Member{
 		{Name: "SummaryMap", Shape: shapeSummaryMapType},
+	},
+}
+
+var shapeGetContextKeysForCustomPolicyInput = &schema.Shape{
+	Name: "GetContextKeysForCustomPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyInputList", Shape: shapeSimulationPolicyListType, Required: true},
+	},
+}
+
+var shapeGetContextKeysForCustomPolicyOutput = &schema.Shape{
+	Name: "GetContextKeysForCustomPolicyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "ContextKeyNames", Shape: shapeContextKeyNamesResultListType},
+	},
+}
+
+var shapeGetContextKeysForPrincipalPolicyInput = &schema.Shape{
+	Name: "GetContextKeysForPrincipalPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicySourceArn", Shape: shapeArnType, Required: true},
+		{Name: "PolicyInputList", Shape: shapeSimulationPolicyListType},
+	},
+}
+
+var shapeGetContextKeysForPrincipalPolicyOutput = &schema.Shape{
+	Name: "GetContextKeysForPrincipalPolicyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "ContextKeyNames", Shape: shapeContextKeyNamesResultListType},
+	},
+}
+
+var shapeGetGroupInput = &schema.Shape{
+	Name: "GetGroupInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeGetGroupOutput = &schema.Shape{
+	Name: "GetGroupOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Group", Shape: shapeGroup, Required: true},
+		{Name: "Users", Shape: shapeUserListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeGetGroupPolicyInput = &schema.Shape{
+	Name: "GetGroupPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "PolicyName", Shape: shapePolicyNameType, Required: true},
+	},
+}
+
+var shapeGetGroupPolicyOutput = &schema.Shape{
+	Name: "GetGroupPolicyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "PolicyName", Shape: shapePolicyNameType, Required: true},
+		{Name: "PolicyDocument", Shape: shapePolicyDocumentType, Required: true},
+	},
+}
+
+var shapeGetLoginProfileInput = &schema.Shape{
+	Name: "GetLoginProfileInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType},
+	},
+}
+
+var shapeGetLoginProfileOutput = &schema.Shape{
+	Name: "GetLoginProfileOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "LoginProfile", Shape: shapeLoginProfile, Required: true},
+	},
+}
+
+var shapeGetOpenIDConnectProviderInput = &schema.Shape{
+	Name: "GetOpenIDConnectProviderInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderArn", Shape: shapeArnType, Required: true},
+	},
+}
+
+var shapeGetOpenIDConnectProviderOutput = &schema.Shape{
+	Name: "GetOpenIDConnectProviderOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Url", Shape: shapeOpenIDConnectProviderUrlType},
+		{Name: "ClientIDList", Shape: shapeClientIDListType},
+		{Name: "ThumbprintList", Shape: shapeThumbprintListType},
+		{Name: "CreateDate", Shape: shapeDateType},
+		{Name: "Tags", Shape: shapeTagListType},
 	},
 }
 
@@ -427,6 +966,23 @@ var shapeGetRolePolicyOutput = &schema.Shape{
 	},
 }
 
+var shapeGetServiceLinkedRoleDeletionStatusInput = &schema.Shape{
+	Name: "GetServiceLinkedRoleDeletionStatusInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "DeletionTaskId", Shape: shapeDeletionTaskIdType, Required: true},
+	},
+}
+
+var shapeGetServiceLinkedRoleDeletionStatusOutput = &schema.Shape{
+	Name: "GetServiceLinkedRoleDeletionStatusOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Status", Shape: shapeDeletionTaskStatusType, Required: true},
+		{Name: "Reason", Shape: shapeDeletionTaskFailureReasonType},
+	},
+}
+
 var shapeGetUserInput = &schema.Shape{
 	Name: "GetUserInput",
 	Kind: schema.Structure,
@@ -474,10 +1030,36 @@ var shapeGroup = &schema.Shape{
 	},
 }
 
+var shapeGroupDetail = &schema.Shape{
+	Name: "GroupDetail",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Path", Shape: shapePathType},
+		{Name: "GroupName", Shape: shapeGroupNameType},
+		{Name: "GroupId", Shape: shapeIdType},
+		{Name: "Arn", Shape: shapeArnType},
+		{Name: "CreateDate", Shape: shapeDateType},
+		{Name: "GroupPolicyList", Shape: shapePolicyDetailListType},
+		{Name: "AttachedManagedPolicies", Shape: shapeAttachedPoliciesListType},
+	},
+}
+
+var shapeGroupDetailListType = &schema.Shape{
+	Name: "groupDetailListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeGroupDetail},
+}
+
 var shapeGroupListType = &schema.Shape{
 	Name: "groupListType",
 	Kind: schema.List,
 	Elem: &schema.Member{Name: "member", Shape: shapeGroup},
+}
+
+var shapeGroupNameListType = &schema.Shape{
+	Name: "groupNameListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeGroupNameType},
 }
 
 var shapeGroupNameType = &schema.Shape{
@@ -494,6 +1076,16 @@ var shapeIdType = &schema.Shape{
 	Min:     new(16.0),
 	Max:     new(128.0),
 	Pattern: `[\w]+`,
+}
+
+var shapeInlinePolicyIdentifierType = &schema.Shape{
+	Name: "InlinePolicyIdentifierType",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyName", Shape: shapePolicyNameType, Required: true},
+		{Name: "AttachmentType", Shape: shapeAttachmentType, Required: true},
+		{Name: "AttachmentName", Shape: shapeAttachmentName, Required: true},
+	},
 }
 
 var shapeInstanceProfile = &schema.Shape{
@@ -526,6 +1118,11 @@ var shapeInstanceProfileNameType = &schema.Shape{
 
 var shapeIntegerType = &schema.Shape{
 	Name: "integerType",
+	Kind: schema.Integer,
+}
+
+var shapeLineNumber = &schema.Shape{
+	Name: "LineNumber",
 	Kind: schema.Integer,
 }
 
@@ -563,6 +1160,27 @@ var shapeListAccountAliasesOutput = &schema.Shape{
 	Kind: schema.Structure,
 	Members: []schema.Member{
 		{Name: "AccountAliases", Shape: shapeAccountAliasListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeListAttachedGroupPoliciesInput = &schema.Shape{
+	Name: "ListAttachedGroupPoliciesInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "PathPrefix", Shape: shapePolicyPathType},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListAttachedGroupPoliciesOutput = &schema.Shape{
+	Name: "ListAttachedGroupPoliciesOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "AttachedPolicies", Shape: shapeAttachedPoliciesListType},
 		{Name: "IsTruncated", Shape: shapeBooleanType},
 		{Name: "Marker", Shape: shapeResponseMarkerType},
 	},
@@ -610,6 +1228,51 @@ var shapeListAttachedUserPoliciesOutput = &schema.Shape{
 	},
 }
 
+var shapeListEntitiesForPolicyInput = &schema.Shape{
+	Name: "ListEntitiesForPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyArn", Shape: shapeArnType, Required: true},
+		{Name: "EntityFilter", Shape: shapeEntityType},
+		{Name: "PathPrefix", Shape: shapePathType},
+		{Name: "PolicyUsageFilter", Shape: shapePolicyUsageType},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListEntitiesForPolicyOutput = &schema.Shape{
+	Name: "ListEntitiesForPolicyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyGroups", Shape: shapePolicyGroupListType},
+		{Name: "PolicyUsers", Shape: shapePolicyUserListType},
+		{Name: "PolicyRoles", Shape: shapePolicyRoleListType},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeListGroupPoliciesInput = &schema.Shape{
+	Name: "ListGroupPoliciesInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListGroupPoliciesOutput = &schema.Shape{
+	Name: "ListGroupPoliciesOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyNames", Shape: shapePolicyNameListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
 var shapeListGroupsForUserInput = &schema.Shape{
 	Name: "ListGroupsForUserInput",
 	Kind: schema.Structure,
@@ -622,6 +1285,26 @@ var shapeListGroupsForUserInput = &schema.Shape{
 
 var shapeListGroupsForUserOutput = &schema.Shape{
 	Name: "ListGroupsForUserOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Groups", Shape: shapeGroupListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeListGroupsInput = &schema.Shape{
+	Name: "ListGroupsInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PathPrefix", Shape: shapePathPrefixType},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListGroupsOutput = &schema.Shape{
+	Name: "ListGroupsOutput",
 	Kind: schema.Structure,
 	Members: []schema.Member{
 		{Name: "Groups", Shape: shapeGroupListType, Required: true},
@@ -650,6 +1333,79 @@ var shapeListInstanceProfilesForRoleOutput = &schema.Shape{
 	},
 }
 
+var shapeListInstanceProfilesInput = &schema.Shape{
+	Name: "ListInstanceProfilesInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PathPrefix", Shape: shapePathPrefixType},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListInstanceProfilesOutput = &schema.Shape{
+	Name: "ListInstanceProfilesOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "InstanceProfiles", Shape: shapeInstanceProfileListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeListMFADevicesInput = &schema.Shape{
+	Name: "ListMFADevicesInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeExistingUserNameType},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListMFADevicesOutput = &schema.Shape{
+	Name: "ListMFADevicesOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "MFADevices", Shape: shapeMfaDeviceListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeListOpenIDConnectProviderTagsInput = &schema.Shape{
+	Name: "ListOpenIDConnectProviderTagsInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderArn", Shape: shapeArnType, Required: true},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListOpenIDConnectProviderTagsOutput = &schema.Shape{
+	Name: "ListOpenIDConnectProviderTagsOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Tags", Shape: shapeTagListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeListOpenIDConnectProvidersInput = &schema.Shape{
+	Name: "ListOpenIDConnectProvidersInput",
+	Kind: schema.Structure,
+}
+
+var shapeListOpenIDConnectProvidersOutput = &schema.Shape{
+	Name: "ListOpenIDConnectProvidersOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderList", Shape: shapeOpenIDConnectProviderListType},
+	},
+}
+
 var shapeListPoliciesInput = &schema.Shape{
 	Name: "ListPoliciesInput",
 	Kind: schema.Structure,
@@ -668,6 +1424,26 @@ var shapeListPoliciesOutput = &schema.Shape{
 	Kind: schema.Structure,
 	Members: []schema.Member{
 		{Name: "Policies", Shape: shapePolicyListType},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeListPolicyTagsInput = &schema.Shape{
+	Name: "ListPolicyTagsInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyArn", Shape: shapeArnType, Required: true},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListPolicyTagsOutput = &schema.Shape{
+	Name: "ListPolicyTagsOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Tags", Shape: shapeTagListType, Required: true},
 		{Name: "IsTruncated", Shape: shapeBooleanType},
 		{Name: "Marker", Shape: shapeResponseMarkerType},
 	},
@@ -753,6 +1529,101 @@ var shapeListRolesOutput = &schema.Shape{
 	},
 }
 
+var shapeListSAMLProvidersInput = &schema.Shape{
+	Name: "ListSAMLProvidersInput",
+	Kind: schema.Structure,
+}
+
+var shapeListSAMLProvidersOutput = &schema.Shape{
+	Name: "ListSAMLProvidersOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "SAMLProviderList", Shape: shapeSAMLProviderListType},
+	},
+}
+
+var shapeListSSHPublicKeysInput = &schema.Shape{
+	Name: "ListSSHPublicKeysInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListSSHPublicKeysOutput = &schema.Shape{
+	Name: "ListSSHPublicKeysOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "SSHPublicKeys", Shape: shapeSSHPublicKeyListType},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeListServerCertificatesInput = &schema.Shape{
+	Name: "ListServerCertificatesInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PathPrefix", Shape: shapePathPrefixType},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListServerCertificatesOutput = &schema.Shape{
+	Name: "ListServerCertificatesOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "ServerCertificateMetadataList", Shape: shapeServerCertificateMetadataListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeListServiceSpecificCredentialsInput = &schema.Shape{
+	Name: "ListServiceSpecificCredentialsInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType},
+		{Name: "ServiceName", Shape: shapeServiceName},
+		{Name: "AllUsers", Shape: shapeAllUsers},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListServiceSpecificCredentialsOutput = &schema.Shape{
+	Name: "ListServiceSpecificCredentialsOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "ServiceSpecificCredentials", Shape: shapeServiceSpecificCredentialsListType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+	},
+}
+
+var shapeListSigningCertificatesInput = &schema.Shape{
+	Name: "ListSigningCertificatesInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeExistingUserNameType},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListSigningCertificatesOutput = &schema.Shape{
+	Name: "ListSigningCertificatesOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Certificates", Shape: shapeCertificateListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
 var shapeListUserPoliciesInput = &schema.Shape{
 	Name: "ListUserPoliciesInput",
 	Kind: schema.Structure,
@@ -813,6 +1684,71 @@ var shapeListUsersOutput = &schema.Shape{
 	},
 }
 
+var shapeListVirtualMFADevicesInput = &schema.Shape{
+	Name: "ListVirtualMFADevicesInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "AssignmentStatus", Shape: shapeAssignmentStatusType},
+		{Name: "Marker", Shape: shapeMarkerType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+	},
+}
+
+var shapeListVirtualMFADevicesOutput = &schema.Shape{
+	Name: "ListVirtualMFADevicesOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "VirtualMFADevices", Shape: shapeVirtualMFADeviceListType, Required: true},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeLoginProfile = &schema.Shape{
+	Name: "LoginProfile",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType, Required: true},
+		{Name: "CreateDate", Shape: shapeDateType, Required: true},
+		{Name: "PasswordResetRequired", Shape: shapeBooleanType},
+	},
+}
+
+var shapeMFADevice = &schema.Shape{
+	Name: "MFADevice",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType, Required: true},
+		{Name: "SerialNumber", Shape: shapeSerialNumberType, Required: true},
+		{Name: "EnableDate", Shape: shapeDateType, Required: true},
+	},
+}
+
+var shapeManagedPolicyDetail = &schema.Shape{
+	Name: "ManagedPolicyDetail",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyName", Shape: shapePolicyNameType},
+		{Name: "PolicyId", Shape: shapeIdType},
+		{Name: "Arn", Shape: shapeArnType},
+		{Name: "Path", Shape: shapePolicyPathType},
+		{Name: "DefaultVersionId", Shape: shapePolicyVersionIdType},
+		{Name: "AttachmentCount", Shape: shapeAttachmentCountType},
+		{Name: "PermissionsBoundaryUsageCount", Shape: shapeAttachmentCountType},
+		{Name: "IsAttachable", Shape: shapeBooleanType},
+		{Name: "Description", Shape: shapePolicyDescriptionType},
+		{Name: "CreateDate", Shape: shapeDateType},
+		{Name: "UpdateDate", Shape: shapeDateType},
+		{Name: "PolicyVersionList", Shape: shapePolicyDocumentVersionListType},
+	},
+}
+
+var shapeManagedPolicyDetailListType = &schema.Shape{
+	Name: "ManagedPolicyDetailListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeManagedPolicyDetail},
+}
+
 var shapeMarkerType = &schema.Shape{
 	Name:    "markerType",
 	Kind:    schema.String,
@@ -826,6 +1762,94 @@ var shapeMaxItemsType = &schema.Shape{
 	Kind: schema.Integer,
 	Min:  new(1.0),
 	Max:  new(1000.0),
+}
+
+var shapeMaxPasswordAgeType = &schema.Shape{
+	Name: "maxPasswordAgeType",
+	Kind: schema.Integer,
+	Min:  new(1.0),
+	Max:  new(1095.0),
+}
+
+var shapeMfaDeviceListType = &schema.Shape{
+	Name: "mfaDeviceListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeMFADevice},
+}
+
+var shapeMinimumPasswordLengthType = &schema.Shape{
+	Name: "minimumPasswordLengthType",
+	Kind: schema.Integer,
+	Min:  new(6.0),
+	Max:  new(128.0),
+}
+
+var shapeOpenIDConnectProviderListEntry = &schema.Shape{
+	Name: "OpenIDConnectProviderListEntry",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Arn", Shape: shapeArnType},
+	},
+}
+
+var shapeOpenIDConnectProviderListType = &schema.Shape{
+	Name: "OpenIDConnectProviderListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeOpenIDConnectProviderListEntry},
+}
+
+var shapeOpenIDConnectProviderUrlType = &schema.Shape{
+	Name: "OpenIDConnectProviderUrlType",
+	Kind: schema.String,
+	Min:  new(1.0),
+	Max:  new(255.0),
+}
+
+var shapeOrderedOrganizationPolicyType = &schema.Shape{
+	Name: "OrderedOrganizationPolicyType",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "ServiceControlPolicyInputList", Shape: shapeSimulationPolicyListType},
+	},
+}
+
+var shapeOrganizationPolicyListType = &schema.Shape{
+	Name: "OrganizationPolicyListType",
+	Kind: schema.List,
+	Max:  new(7.0),
+	Elem: &schema.Member{Name: "member", Shape: shapeOrderedOrganizationPolicyType},
+}
+
+var shapeOrganizationsDecisionDetail = &schema.Shape{
+	Name: "OrganizationsDecisionDetail",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "AllowedByOrganizations", Shape: shapeBooleanType},
+	},
+}
+
+var shapePasswordPolicy = &schema.Shape{
+	Name: "PasswordPolicy",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "MinimumPasswordLength", Shape: shapeMinimumPasswordLengthType},
+		{Name: "RequireSymbols", Shape: shapeBooleanType},
+		{Name: "RequireNumbers", Shape: shapeBooleanType},
+		{Name: "RequireUppercaseCharacters", Shape: shapeBooleanType},
+		{Name: "RequireLowercaseCharacters", Shape: shapeBooleanType},
+		{Name: "AllowUsersToChangePassword", Shape: shapeBooleanType},
+		{Name: "ExpirePasswords", Shape: shapeBooleanType},
+		{Name: "MaxPasswordAge", Shape: shapeMaxPasswordAgeType},
+		{Name: "PasswordReusePrevention", Shape: shapePasswordReusePreventionType},
+		{Name: "HardExpiry", Shape: shapeBooleanObjectType},
+	},
+}
+
+var shapePasswordReusePreventionType = &schema.Shape{
+	Name: "passwordReusePreventionType",
+	Kind: schema.Integer,
+	Min:  new(1.0),
+	Max:  new(24.0),
 }
 
 var shapePathPrefixType = &schema.Shape{
@@ -849,6 +1873,14 @@ var shapePermissionsBoundaryAttachmentType = &schema.Shape{
 	Kind: schema.String,
 	Enum: []string{
 		"PermissionsBoundaryPolicy",
+	},
+}
+
+var shapePermissionsBoundaryDecisionDetail = &schema.Shape{
+	Name: "PermissionsBoundaryDecisionDetail",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "AllowedByPermissionsBoundary", Shape: shapeBooleanType},
 	},
 }
 
@@ -877,6 +1909,21 @@ var shapePolicyDescriptionType = &schema.Shape{
 	Max:  new(1000.0),
 }
 
+var shapePolicyDetail = &schema.Shape{
+	Name: "PolicyDetail",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyName", Shape: shapePolicyNameType},
+		{Name: "PolicyDocument", Shape: shapePolicyDocumentType},
+	},
+}
+
+var shapePolicyDetailListType = &schema.Shape{
+	Name: "policyDetailListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapePolicyDetail},
+}
+
 var shapePolicyDocumentType = &schema.Shape{
 	Name:    "policyDocumentType",
 	Kind:    schema.String,
@@ -889,6 +1936,67 @@ var shapePolicyDocumentVersionListType = &schema.Shape{
 	Name: "policyDocumentVersionListType",
 	Kind: schema.List,
 	Elem: &schema.Member{Name: "member", Shape: shapePolicyVersion},
+}
+
+var shapePolicyEvaluationDecisionType = &schema.Shape{
+	Name: "PolicyEvaluationDecisionType",
+	Kind: schema.String,
+	Enum: []string{
+		"allowed",
+		"explicitDeny",
+		"implicitDeny",
+	},
+}
+
+var shapePolicyExclusionsListType = &schema.Shape{
+	Name: "PolicyExclusionsListType",
+	Kind: schema.List,
+	Max:  new(256.0),
+	Elem: &schema.Member{Name: "member", Shape: shapePolicyIdentifier},
+}
+
+var shapePolicyGroup = &schema.Shape{
+	Name: "PolicyGroup",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType},
+		{Name: "GroupId", Shape: shapeIdType},
+	},
+}
+
+var shapePolicyGroupListType = &schema.Shape{
+	Name: "PolicyGroupListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapePolicyGroup},
+}
+
+var shapePolicyIdentifier = &schema.Shape{
+	Name: "PolicyIdentifier",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyType", Shape: shapePolicyIdentifierPolicyType},
+		{Name: "PolicyArn", Shape: shapeArnType},
+		{Name: "InlinePolicyIdentifier", Shape: shapeInlinePolicyIdentifierType},
+	},
+	Union: true,
+}
+
+var shapePolicyIdentifierPolicyType = &schema.Shape{
+	Name: "PolicyIdentifierPolicyType",
+	Kind: schema.String,
+	Enum: []string{
+		"inline",
+		"aws-managed",
+		"user-managed",
+		"permission-boundary",
+		"scp",
+		"rcp",
+	},
+}
+
+var shapePolicyIdentifierType = &schema.Shape{
+	Name: "PolicyIdentifierType",
+	Kind: schema.String,
 }
 
 var shapePolicyListType = &schema.Shape{
@@ -919,6 +2027,21 @@ var shapePolicyPathType = &schema.Shape{
 	Pattern: `((/[A-Za-z0-9\.,\+@=_-]+)*)/`,
 }
 
+var shapePolicyRole = &schema.Shape{
+	Name: "PolicyRole",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "RoleName", Shape: shapeRoleNameType},
+		{Name: "RoleId", Shape: shapeIdType},
+	},
+}
+
+var shapePolicyRoleListType = &schema.Shape{
+	Name: "PolicyRoleListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapePolicyRole},
+}
+
 var shapePolicyScopeType = &schema.Shape{
 	Name: "policyScopeType",
 	Kind: schema.String,
@@ -929,6 +2052,20 @@ var shapePolicyScopeType = &schema.Shape{
 	},
 }
 
+var shapePolicySourceType = &schema.Shape{
+	Name: "PolicySourceType",
+	Kind: schema.String,
+	Enum: []string{
+		"user",
+		"group",
+		"role",
+		"aws-managed",
+		"user-managed",
+		"resource",
+		"none",
+	},
+}
+
 var shapePolicyUsageType = &schema.Shape{
 	Name: "PolicyUsageType",
 	Kind: schema.String,
@@ -936,6 +2073,21 @@ var shapePolicyUsageType = &schema.Shape{
 		"PermissionsPolicy",
 		"PermissionsBoundary",
 	},
+}
+
+var shapePolicyUser = &schema.Shape{
+	Name: "PolicyUser",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType},
+		{Name: "UserId", Shape: shapeIdType},
+	},
+}
+
+var shapePolicyUserListType = &schema.Shape{
+	Name: "PolicyUserListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapePolicyUser},
 }
 
 var shapePolicyVersion = &schema.Shape{
@@ -953,6 +2105,33 @@ var shapePolicyVersionIdType = &schema.Shape{
 	Name:    "policyVersionIdType",
 	Kind:    schema.String,
 	Pattern: `v[1-9][0-9]*(\.[A-Za-z0-9-]*)?`,
+}
+
+var shapePosition = &schema.Shape{
+	Name: "Position",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Line", Shape: shapeLineNumber},
+		{Name: "Column", Shape: shapeColumnNumber},
+	},
+}
+
+var shapePublicKeyIdType = &schema.Shape{
+	Name:    "publicKeyIdType",
+	Kind:    schema.String,
+	Min:     new(20.0),
+	Max:     new(128.0),
+	Pattern: `[\w]+`,
+}
+
+var shapePutGroupPolicyInput = &schema.Shape{
+	Name: "PutGroupPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "PolicyName", Shape: shapePolicyNameType, Required: true},
+		{Name: "PolicyDocument", Shape: shapePolicyDocumentType, Required: true},
+	},
 }
 
 var shapePutRolePermissionsBoundaryInput = &schema.Shape{
@@ -993,6 +2172,76 @@ var shapePutUserPolicyInput = &schema.Shape{
 	},
 }
 
+var shapeReasonType = &schema.Shape{
+	Name: "ReasonType",
+	Kind: schema.String,
+	Max:  new(1000.0),
+}
+
+var shapeRegionNameType = &schema.Shape{
+	Name: "RegionNameType",
+	Kind: schema.String,
+	Min:  new(1.0),
+	Max:  new(100.0),
+}
+
+var shapeRemoveClientIDFromOpenIDConnectProviderInput = &schema.Shape{
+	Name: "RemoveClientIDFromOpenIDConnectProviderInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderArn", Shape: shapeArnType, Required: true},
+		{Name: "ClientID", Shape: shapeClientIDType, Required: true},
+	},
+}
+
+var shapeRemoveUserFromGroupInput = &schema.Shape{
+	Name: "RemoveUserFromGroupInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "UserName", Shape: shapeExistingUserNameType, Required: true},
+	},
+}
+
+var shapeResourceHandlingOptionType = &schema.Shape{
+	Name: "ResourceHandlingOptionType",
+	Kind: schema.String,
+	Min:  new(1.0),
+	Max:  new(64.0),
+}
+
+var shapeResourceNameListType = &schema.Shape{
+	Name: "ResourceNameListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeResourceNameType},
+}
+
+var shapeResourceNameType = &schema.Shape{
+	Name: "ResourceNameType",
+	Kind: schema.String,
+	Min:  new(1.0),
+	Max:  new(2048.0),
+}
+
+var shapeResourceSpecificResult = &schema.Shape{
+	Name: "ResourceSpecificResult",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "EvalResourceName", Shape: shapeResourceNameType, Required: true},
+		{Name: "EvalResourceDecision", Shape: shapePolicyEvaluationDecisionType, Required: true},
+		{Name: "MatchedStatements", Shape: shapeStatementListType},
+		{Name: "MissingContextValues", Shape: shapeContextKeyNamesResultListType},
+		{Name: "EvalDecisionDetails", Shape: shapeEvalDecisionDetailsType},
+		{Name: "PermissionsBoundaryDecisionDetail", Shape: shapePermissionsBoundaryDecisionDetail},
+	},
+}
+
+var shapeResourceSpecificResultListType = &schema.Shape{
+	Name: "ResourceSpecificResultListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeResourceSpecificResult},
+}
+
 var shapeResponseMarkerType = &schema.Shape{
 	Name: "responseMarkerType",
 	Kind: schema.String,
@@ -1022,6 +2271,31 @@ var shapeRoleDescriptionType = &schema.Shape{
 	Kind:    schema.String,
 	Max:     new(1000.0),
 	Pattern: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{00A1}-\x{00FF}]*`,
+}
+
+var shapeRoleDetail = &schema.Shape{
+	Name: "RoleDetail",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Path", Shape: shapePathType},
+		{Name: "RoleName", Shape: shapeRoleNameType},
+		{Name: "RoleId", Shape: shapeIdType},
+		{Name: "Arn", Shape: shapeArnType},
+		{Name: "CreateDate", Shape: shapeDateType},
+		{Name: "AssumeRolePolicyDocument", Shape: shapePolicyDocumentType},
+		{Name: "InstanceProfileList", Shape: shapeInstanceProfileListType},
+		{Name: "RolePolicyList", Shape: shapePolicyDetailListType},
+		{Name: "AttachedManagedPolicies", Shape: shapeAttachedPoliciesListType},
+		{Name: "PermissionsBoundary", Shape: shapeAttachedPermissionsBoundary},
+		{Name: "Tags", Shape: shapeTagListType},
+		{Name: "RoleLastUsed", Shape: shapeRoleLastUsed},
+	},
+}
+
+var shapeRoleDetailListType = &schema.Shape{
+	Name: "roleDetailListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeRoleDetail},
 }
 
 var shapeRoleLastUsed = &schema.Shape{
@@ -1054,6 +2328,139 @@ var shapeRoleNameType = &schema.Shape{
 	Pattern: `[\w+=,.@-]+`,
 }
 
+var shapeRoleUsageListType = &schema.Shape{
+	Name: "RoleUsageListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeRoleUsageType},
+}
+
+var shapeRoleUsageType = &schema.Shape{
+	Name: "RoleUsageType",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Region", Shape: shapeRegionNameType},
+		{Name: "Resources", Shape: shapeArnListType},
+	},
+}
+
+var shapeSAMLProviderListEntry = &schema.Shape{
+	Name: "SAMLProviderListEntry",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Arn", Shape: shapeArnType},
+		{Name: "ValidUntil", Shape: shapeDateType},
+		{Name: "CreateDate", Shape: shapeDateType},
+	},
+}
+
+var shapeSAMLProviderListType = &schema.Shape{
+	Name: "SAMLProviderListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeSAMLProviderListEntry},
+}
+
+var shapeSSHPublicKeyListType = &schema.Shape{
+	Name: "SSHPublicKeyListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeSSHPublicKeyMetadata},
+}
+
+var shapeSSHPublicKeyMetadata = &schema.Shape{
+	Name: "SSHPublicKeyMetadata",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType, Required: true},
+		{Name: "SSHPublicKeyId", Shape: shapePublicKeyIdType, Required: true},
+		{Name: "Status", Shape: shapeStatusType, Required: true},
+		{Name: "UploadDate", Shape: shapeDateType, Required: true},
+	},
+}
+
+var shapeSerialNumberType = &schema.Shape{
+	Name:    "serialNumberType",
+	Kind:    schema.String,
+	Min:     new(9.0),
+	Max:     new(256.0),
+	Pattern: `[\w+=/:,.@-]+`,
+}
+
+var shapeServerCertificateMetadata = &schema.Shape{
+	Name: "ServerCertificateMetadata",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Path", Shape: shapePathType, Required: true},
+		{Name: "ServerCertificateName", Shape: shapeServerCertificateNameType, Required: true},
+		{Name: "ServerCertificateId", Shape: shapeIdType, Required: true},
+		{Name: "Arn", Shape: shapeArnType, Required: true},
+		{Name: "UploadDate", Shape: shapeDateType},
+		{Name: "Expiration", Shape: shapeDateType},
+	},
+}
+
+var shapeServerCertificateMetadataListType = &schema.Shape{
+	Name: "serverCertificateMetadataListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeServerCertificateMetadata},
+}
+
+var shapeServerCertificateNameType = &schema.Shape{
+	Name:    "serverCertificateNameType",
+	Kind:    schema.String,
+	Min:     new(1.0),
+	Max:     new(128.0),
+	Pattern: `[\w+=,.@-]+`,
+}
+
+var shapeServiceCredentialAlias = &schema.Shape{
+	Name:    "serviceCredentialAlias",
+	Kind:    schema.String,
+	Min:     new(0.0),
+	Max:     new(200.0),
+	Pattern: `[\w+=,.@-]+`,
+}
+
+var shapeServiceName = &schema.Shape{
+	Name: "serviceName",
+	Kind: schema.String,
+}
+
+var shapeServiceSpecificCredentialId = &schema.Shape{
+	Name:    "serviceSpecificCredentialId",
+	Kind:    schema.String,
+	Min:     new(20.0),
+	Max:     new(128.0),
+	Pattern: `[\w]+`,
+}
+
+var shapeServiceSpecificCredentialMetadata = &schema.Shape{
+	Name: "ServiceSpecificCredentialMetadata",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType, Required: true},
+		{Name: "Status", Shape: shapeStatusType, Required: true},
+		{Name: "ServiceUserName", Shape: shapeServiceUserName},
+		{Name: "ServiceCredentialAlias", Shape: shapeServiceCredentialAlias},
+		{Name: "CreateDate", Shape: shapeDateType, Required: true},
+		{Name: "ExpirationDate", Shape: shapeDateType},
+		{Name: "ServiceSpecificCredentialId", Shape: shapeServiceSpecificCredentialId, Required: true},
+		{Name: "ServiceName", Shape: shapeServiceName, Required: true},
+	},
+}
+
+var shapeServiceSpecificCredentialsListType = &schema.Shape{
+	Name: "ServiceSpecificCredentialsListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeServiceSpecificCredentialMetadata},
+}
+
+var shapeServiceUserName = &schema.Shape{
+	Name:    "serviceUserName",
+	Kind:    schema.String,
+	Min:     new(0.0),
+	Max:     new(200.0),
+	Pattern: `[\w+=,.@-]*`,
+}
+
 var shapeSetDefaultPolicyVersionInput = &schema.Shape{
 	Name: "SetDefaultPolicyVersionInput",
 	Kind: schema.Structure,
@@ -1063,6 +2470,83 @@ var shapeSetDefaultPolicyVersionInput = &schema.Shape{
 	},
 }
 
+var shapeSigningCertificate = &schema.Shape{
+	Name: "SigningCertificate",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType, Required: true},
+		{Name: "CertificateId", Shape: shapeCertificateIdType, Required: true},
+		{Name: "CertificateBody", Shape: shapeCertificateBodyType, Required: true},
+		{Name: "Status", Shape: shapeStatusType, Required: true},
+		{Name: "UploadDate", Shape: shapeDateType},
+	},
+}
+
+var shapeSimulateCustomPolicyInput = &schema.Shape{
+	Name: "SimulateCustomPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyInputList", Shape: shapeSimulationPolicyListType, Required: true},
+		{Name: "PermissionsBoundaryPolicyInputList", Shape: shapeSimulationPolicyListType},
+		{Name: "OrderedOrganizationPolicyInputList", Shape: shapeOrganizationPolicyListType},
+		{Name: "ActionNames", Shape: shapeActionNameListType, Required: true},
+		{Name: "ResourceArns", Shape: shapeResourceNameListType},
+		{Name: "ResourcePolicy", Shape: shapePolicyDocumentType},
+		{Name: "ResourceOwner", Shape: shapeResourceNameType},
+		{Name: "CallerArn", Shape: shapeResourceNameType},
+		{Name: "ContextEntries", Shape: shapeContextEntryListType},
+		{Name: "ResourceHandlingOption", Shape: shapeResourceHandlingOptionType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+		{Name: "Marker", Shape: shapeMarkerType},
+	},
+}
+
+var shapeSimulateCustomPolicyOutput = &schema.Shape{
+	Name: "SimulateCustomPolicyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "EvaluationResults", Shape: shapeEvaluationResultsListType},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeSimulatePrincipalPolicyInput = &schema.Shape{
+	Name: "SimulatePrincipalPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicySourceArn", Shape: shapeArnType, Required: true},
+		{Name: "PolicyInputList", Shape: shapeSimulationPolicyListType},
+		{Name: "PermissionsBoundaryPolicyInputList", Shape: shapeSimulationPolicyListType},
+		{Name: "PolicyExclusionList", Shape: shapePolicyExclusionsListType},
+		{Name: "ActionNames", Shape: shapeActionNameListType, Required: true},
+		{Name: "ResourceArns", Shape: shapeResourceNameListType},
+		{Name: "ResourcePolicy", Shape: shapePolicyDocumentType},
+		{Name: "ResourceOwner", Shape: shapeResourceNameType},
+		{Name: "CallerArn", Shape: shapeResourceNameType},
+		{Name: "ContextEntries", Shape: shapeContextEntryListType},
+		{Name: "ResourceHandlingOption", Shape: shapeResourceHandlingOptionType},
+		{Name: "MaxItems", Shape: shapeMaxItemsType},
+		{Name: "Marker", Shape: shapeMarkerType},
+	},
+}
+
+var shapeSimulatePrincipalPolicyOutput = &schema.Shape{
+	Name: "SimulatePrincipalPolicyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "EvaluationResults", Shape: shapeEvaluationResultsListType},
+		{Name: "IsTruncated", Shape: shapeBooleanType},
+		{Name: "Marker", Shape: shapeResponseMarkerType},
+	},
+}
+
+var shapeSimulationPolicyListType = &schema.Shape{
+	Name: "SimulationPolicyListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapePolicyDocumentType},
+}
+
 var shapeSourceRoleTemplate = &schema.Shape{
 	Name: "SourceRoleTemplate",
 	Kind: schema.Structure,
@@ -1070,6 +2554,23 @@ var shapeSourceRoleTemplate = &schema.Shape{
 		{Name: "TemplateArn", Shape: shapeArnType, Required: true},
 		{Name: "TemplateMinorVersion", Shape: shapeIntegerType, Required: true},
 	},
+}
+
+var shapeStatement = &schema.Shape{
+	Name: "Statement",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "SourcePolicyId", Shape: shapePolicyIdentifierType},
+		{Name: "SourcePolicyType", Shape: shapePolicySourceType},
+		{Name: "StartPosition", Shape: shapePosition},
+		{Name: "EndPosition", Shape: shapePosition},
+	},
+}
+
+var shapeStatementListType = &schema.Shape{
+	Name: "StatementListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeStatement},
 }
 
 var shapeStatusType = &schema.Shape{
@@ -1171,6 +2672,24 @@ var shapeTagListType = &schema.Shape{
 	Elem: &schema.Member{Name: "member", Shape: shapeTag},
 }
 
+var shapeTagOpenIDConnectProviderInput = &schema.Shape{
+	Name: "TagOpenIDConnectProviderInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderArn", Shape: shapeArnType, Required: true},
+		{Name: "Tags", Shape: shapeTagListType, Required: true},
+	},
+}
+
+var shapeTagPolicyInput = &schema.Shape{
+	Name: "TagPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyArn", Shape: shapeArnType, Required: true},
+		{Name: "Tags", Shape: shapeTagListType, Required: true},
+	},
+}
+
 var shapeTagRoleInput = &schema.Shape{
 	Name: "TagRoleInput",
 	Kind: schema.Structure,
@@ -1195,6 +2714,37 @@ var shapeTagValueType = &schema.Shape{
 	Min:     new(0.0),
 	Max:     new(256.0),
 	Pattern: `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`,
+}
+
+var shapeThumbprintListType = &schema.Shape{
+	Name: "thumbprintListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeThumbprintType},
+}
+
+var shapeThumbprintType = &schema.Shape{
+	Name: "thumbprintType",
+	Kind: schema.String,
+	Min:  new(40.0),
+	Max:  new(40.0),
+}
+
+var shapeUntagOpenIDConnectProviderInput = &schema.Shape{
+	Name: "UntagOpenIDConnectProviderInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderArn", Shape: shapeArnType, Required: true},
+		{Name: "TagKeys", Shape: shapeTagKeyListType, Required: true},
+	},
+}
+
+var shapeUntagPolicyInput = &schema.Shape{
+	Name: "UntagPolicyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PolicyArn", Shape: shapeArnType, Required: true},
+		{Name: "TagKeys", Shape: shapeTagKeyListType, Required: true},
+	},
 }
 
 var shapeUntagRoleInput = &schema.Shape{
@@ -1234,6 +2784,42 @@ var shapeUpdateAssumeRolePolicyInput = &schema.Shape{
 	},
 }
 
+var shapeUpdateGroupInput = &schema.Shape{
+	Name: "UpdateGroupInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
+		{Name: "NewPath", Shape: shapePathType},
+		{Name: "NewGroupName", Shape: shapeGroupNameType},
+	},
+}
+
+var shapeUpdateOpenIDConnectProviderThumbprintInput = &schema.Shape{
+	Name: "UpdateOpenIDConnectProviderThumbprintInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "OpenIDConnectProviderArn", Shape: shapeArnType, Required: true},
+		{Name: "ThumbprintList", Shape: shapeThumbprintListType, Required: true},
+	},
+}
+
+var shapeUpdateRoleDescriptionInput = &schema.Shape{
+	Name: "UpdateRoleDescriptionInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "RoleName", Shape: shapeRoleNameType, Required: true},
+		{Name: "Description", Shape: shapeRoleDescriptionType, Required: true},
+	},
+}
+
+var shapeUpdateRoleDescriptionOutput = &schema.Shape{
+	Name: "UpdateRoleDescriptionOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Role", Shape: shapeRole},
+	},
+}
+
 var shapeUpdateRoleInput = &schema.Shape{
 	Name: "UpdateRoleInput",
 	Kind: schema.Structure,
@@ -1247,6 +2833,16 @@ var shapeUpdateRoleInput = &schema.Shape{
 var shapeUpdateRoleOutput = &schema.Shape{
 	Name: "UpdateRoleOutput",
 	Kind: schema.Structure,
+}
+
+var shapeUpdateUserInput = &schema.Shape{
+	Name: "UpdateUserInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeExistingUserNameType, Required: true},
+		{Name: "NewPath", Shape: shapePathType},
+		{Name: "NewUserName", Shape: shapeUserNameType},
+	},
 }
 
 var shapeUser = &schema.Shape{
@@ -1264,6 +2860,29 @@ var shapeUser = &schema.Shape{
 	},
 }
 
+var shapeUserDetail = &schema.Shape{
+	Name: "UserDetail",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Path", Shape: shapePathType},
+		{Name: "UserName", Shape: shapeUserNameType},
+		{Name: "UserId", Shape: shapeIdType},
+		{Name: "Arn", Shape: shapeArnType},
+		{Name: "CreateDate", Shape: shapeDateType},
+		{Name: "UserPolicyList", Shape: shapePolicyDetailListType},
+		{Name: "GroupList", Shape: shapeGroupNameListType},
+		{Name: "AttachedManagedPolicies", Shape: shapeAttachedPoliciesListType},
+		{Name: "PermissionsBoundary", Shape: shapeAttachedPermissionsBoundary},
+		{Name: "Tags", Shape: shapeTagListType},
+	},
+}
+
+var shapeUserDetailListType = &schema.Shape{
+	Name: "userDetailListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeUserDetail},
+}
+
 var shapeUserListType = &schema.Shape{
 	Name: "userListType",
 	Kind: schema.List,
@@ -1276,4 +2895,23 @@ var shapeUserNameType = &schema.Shape{
 	Min:     new(1.0),
 	Max:     new(64.0),
 	Pattern: `[\w+=,.@-]+`,
+}
+
+var shapeVirtualMFADevice = &schema.Shape{
+	Name: "VirtualMFADevice",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "SerialNumber", Shape: shapeSerialNumberType, Required: true},
+		{Name: "Base32StringSeed", Shape: shapeBootstrapDatum},
+		{Name: "QRCodePNG", Shape: shapeBootstrapDatum},
+		{Name: "User", Shape: shapeUser},
+		{Name: "EnableDate", Shape: shapeDateType},
+		{Name: "Tags", Shape: shapeTagListType},
+	},
+}
+
+var shapeVirtualMFADeviceListType = &schema.Shape{
+	Name: "virtualMFADeviceListType",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeVirtualMFADevice},
 }

@@ -30,6 +30,24 @@ type AccessKeyMetadata struct {
 	CreateDate  *time.Time
 }
 
+// AddClientIDToOpenIDConnectProviderInput is the input of AddClientIDToOpenIDConnectProvider.
+type AddClientIDToOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn string
+	ClientID                 string
+}
+
+// AddUserToGroupInput is the input of AddUserToGroup.
+type AddUserToGroupInput struct {
+	GroupName string
+	UserName  string
+}
+
+// AttachGroupPolicyInput is the input of AttachGroupPolicy.
+type AttachGroupPolicyInput struct {
+	GroupName string
+	PolicyArn string
+}
+
 // AttachRolePolicyInput is the input of AttachRolePolicy.
 type AttachRolePolicyInput struct {
 	RoleName  string
@@ -54,6 +72,13 @@ type AttachedPolicy struct {
 	PolicyArn  *string
 }
 
+// ContextEntry is a structure of the API.
+type ContextEntry struct {
+	ContextKeyName   *string
+	ContextKeyValues []string
+	ContextKeyType   ContextKeyTypeEnum
+}
+
 // CreateAccessKeyInput is the input of CreateAccessKey.
 type CreateAccessKeyInput struct {
 	UserName *string
@@ -62,6 +87,36 @@ type CreateAccessKeyInput struct {
 // CreateAccessKeyOutput is the output of CreateAccessKey.
 type CreateAccessKeyOutput struct {
 	AccessKey *AccessKey
+}
+
+// CreateAccountAliasInput is the input of CreateAccountAlias.
+type CreateAccountAliasInput struct {
+	AccountAlias string
+}
+
+// CreateGroupInput is the input of CreateGroup.
+type CreateGroupInput struct {
+	Path      *string
+	GroupName string
+}
+
+// CreateGroupOutput is the output of CreateGroup.
+type CreateGroupOutput struct {
+	Group *Group
+}
+
+// CreateOpenIDConnectProviderInput is the input of CreateOpenIDConnectProvider.
+type CreateOpenIDConnectProviderInput struct {
+	Url            string
+	ClientIDList   []string
+	ThumbprintList []string
+	Tags           []Tag
+}
+
+// CreateOpenIDConnectProviderOutput is the output of CreateOpenIDConnectProvider.
+type CreateOpenIDConnectProviderOutput struct {
+	OpenIDConnectProviderArn *string
+	Tags                     []Tag
 }
 
 // CreatePolicyInput is the input of CreatePolicy.
@@ -106,6 +161,18 @@ type CreateRoleOutput struct {
 	Role *Role
 }
 
+// CreateServiceLinkedRoleInput is the input of CreateServiceLinkedRole.
+type CreateServiceLinkedRoleInput struct {
+	AWSServiceName string
+	Description    *string
+	CustomSuffix   *string
+}
+
+// CreateServiceLinkedRoleOutput is the output of CreateServiceLinkedRole.
+type CreateServiceLinkedRoleOutput struct {
+	Role *Role
+}
+
 // CreateUserInput is the input of CreateUser.
 type CreateUserInput struct {
 	Path                *string
@@ -123,6 +190,27 @@ type CreateUserOutput struct {
 type DeleteAccessKeyInput struct {
 	UserName    *string
 	AccessKeyId string
+}
+
+// DeleteAccountAliasInput is the input of DeleteAccountAlias.
+type DeleteAccountAliasInput struct {
+	AccountAlias string
+}
+
+// DeleteGroupInput is the input of DeleteGroup.
+type DeleteGroupInput struct {
+	GroupName string
+}
+
+// DeleteGroupPolicyInput is the input of DeleteGroupPolicy.
+type DeleteGroupPolicyInput struct {
+	GroupName  string
+	PolicyName string
+}
+
+// DeleteOpenIDConnectProviderInput is the input of DeleteOpenIDConnectProvider.
+type DeleteOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn string
 }
 
 // DeletePolicyInput is the input of DeletePolicy.
@@ -152,6 +240,16 @@ type DeleteRolePolicyInput struct {
 	PolicyName string
 }
 
+// DeleteServiceLinkedRoleInput is the input of DeleteServiceLinkedRole.
+type DeleteServiceLinkedRoleInput struct {
+	RoleName string
+}
+
+// DeleteServiceLinkedRoleOutput is the output of DeleteServiceLinkedRole.
+type DeleteServiceLinkedRoleOutput struct {
+	DeletionTaskId string
+}
+
 // DeleteUserInput is the input of DeleteUser.
 type DeleteUserInput struct {
 	UserName string
@@ -168,6 +266,18 @@ type DeleteUserPolicyInput struct {
 	PolicyName string
 }
 
+// DeletionTaskFailureReasonType is a structure of the API.
+type DeletionTaskFailureReasonType struct {
+	Reason        *string
+	RoleUsageList []RoleUsageType
+}
+
+// DetachGroupPolicyInput is the input of DetachGroupPolicy.
+type DetachGroupPolicyInput struct {
+	GroupName string
+	PolicyArn string
+}
+
 // DetachRolePolicyInput is the input of DetachRolePolicy.
 type DetachRolePolicyInput struct {
 	RoleName  string
@@ -178,6 +288,19 @@ type DetachRolePolicyInput struct {
 type DetachUserPolicyInput struct {
 	UserName  string
 	PolicyArn string
+}
+
+// EvaluationResult is a structure of the API.
+type EvaluationResult struct {
+	EvalActionName                    string
+	EvalResourceName                  *string
+	EvalDecision                      PolicyEvaluationDecisionType
+	MatchedStatements                 []Statement
+	MissingContextValues              []string
+	OrganizationsDecisionDetail       *OrganizationsDecisionDetail
+	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
+	EvalDecisionDetails               map[string]PolicyEvaluationDecisionType
+	ResourceSpecificResults           []ResourceSpecificResult
 }
 
 // GetAccessKeyLastUsedInput is the input of GetAccessKeyLastUsed.
@@ -191,9 +314,104 @@ type GetAccessKeyLastUsedOutput struct {
 	AccessKeyLastUsed *AccessKeyLastUsed
 }
 
+// GetAccountAuthorizationDetailsInput is the input of GetAccountAuthorizationDetails.
+type GetAccountAuthorizationDetailsInput struct {
+	Filter   []EntityType
+	MaxItems *int32
+	Marker   *string
+}
+
+// GetAccountAuthorizationDetailsOutput is the output of GetAccountAuthorizationDetails.
+type GetAccountAuthorizationDetailsOutput struct {
+	UserDetailList  []UserDetail
+	GroupDetailList []GroupDetail
+	RoleDetailList  []RoleDetail
+	Policies        []ManagedPolicyDetail
+	IsTruncated     *bool
+	Marker          *string
+}
+
+// GetAccountPasswordPolicyOutput is the output of GetAccountPasswordPolicy.
+type GetAccountPasswordPolicyOutput struct {
+	PasswordPolicy *PasswordPolicy
+}
+
 // GetAccountSummaryOutput is the output of GetAccountSummary.
 type GetAccountSummaryOutput struct {
 	SummaryMap map[string]int32
+}
+
+// GetContextKeysForCustomPolicyInput is the input of GetContextKeysForCustomPolicy.
+type GetContextKeysForCustomPolicyInput struct {
+	PolicyInputList []string
+}
+
+// GetContextKeysForCustomPolicyOutput is the output of GetContextKeysForCustomPolicy.
+type GetContextKeysForCustomPolicyOutput struct {
+	ContextKeyNames []string
+}
+
+// GetContextKeysForPrincipalPolicyInput is the input of GetContextKeysForPrincipalPolicy.
+type GetContextKeysForPrincipalPolicyInput struct {
+	PolicySourceArn string
+	PolicyInputList []string
+}
+
+// GetContextKeysForPrincipalPolicyOutput is the output of GetContextKeysForPrincipalPolicy.
+type GetContextKeysForPrincipalPolicyOutput struct {
+	ContextKeyNames []string
+}
+
+// GetGroupInput is the input of GetGroup.
+type GetGroupInput struct {
+	GroupName string
+	Marker    *string
+	MaxItems  *int32
+}
+
+// GetGroupOutput is the output of GetGroup.
+type GetGroupOutput struct {
+	Group       *Group
+	Users       []User
+	IsTruncated *bool
+	Marker      *string
+}
+
+// GetGroupPolicyInput is the input of GetGroupPolicy.
+type GetGroupPolicyInput struct {
+	GroupName  string
+	PolicyName string
+}
+
+// GetGroupPolicyOutput is the output of GetGroupPolicy.
+type GetGroupPolicyOutput struct {
+	GroupName      string
+	PolicyName     string
+	PolicyDocument string
+}
+
+// GetLoginProfileInput is the input of GetLoginProfile.
+type GetLoginProfileInput struct {
+	UserName *string
+}
+
+// GetLoginProfileOutput is the output of GetLoginProfile.
+type GetLoginProfileOutput struct {
+	LoginProfile *LoginProfile
+}
+
+// GetOpenIDConnectProviderInput is the input of GetOpenIDConnectProvider.
+type GetOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn string
+}
+
+// GetOpenIDConnectProviderOutput is the output of GetOpenIDConnectProvider.
+type GetOpenIDConnectProviderOutput struct {
+	Url            *string
+	ClientIDList   []string
+	ThumbprintList []string
+	CreateDate     *time.Time
+	Tags           []Tag
 }
 
 // GetPolicyInput is the input of GetPolicy.
@@ -240,6 +458,17 @@ type GetRolePolicyOutput struct {
 	PolicyDocument string
 }
 
+// GetServiceLinkedRoleDeletionStatusInput is the input of GetServiceLinkedRoleDeletionStatus.
+type GetServiceLinkedRoleDeletionStatusInput struct {
+	DeletionTaskId string
+}
+
+// GetServiceLinkedRoleDeletionStatusOutput is the output of GetServiceLinkedRoleDeletionStatus.
+type GetServiceLinkedRoleDeletionStatusOutput struct {
+	Status DeletionTaskStatusType
+	Reason *DeletionTaskFailureReasonType
+}
+
 // GetUserInput is the input of GetUser.
 type GetUserInput struct {
 	UserName *string
@@ -270,6 +499,24 @@ type Group struct {
 	GroupId    string
 	Arn        string
 	CreateDate time.Time
+}
+
+// GroupDetail is a structure of the API.
+type GroupDetail struct {
+	Path                    *string
+	GroupName               *string
+	GroupId                 *string
+	Arn                     *string
+	CreateDate              *time.Time
+	GroupPolicyList         []PolicyDetail
+	AttachedManagedPolicies []AttachedPolicy
+}
+
+// InlinePolicyIdentifierType is a structure of the API.
+type InlinePolicyIdentifierType struct {
+	PolicyName     string
+	AttachmentType AttachmentType
+	AttachmentName string
 }
 
 // InstanceProfile is a structure of the API.
@@ -310,6 +557,21 @@ type ListAccountAliasesOutput struct {
 	Marker         *string
 }
 
+// ListAttachedGroupPoliciesInput is the input of ListAttachedGroupPolicies.
+type ListAttachedGroupPoliciesInput struct {
+	GroupName  string
+	PathPrefix *string
+	Marker     *string
+	MaxItems   *int32
+}
+
+// ListAttachedGroupPoliciesOutput is the output of ListAttachedGroupPolicies.
+type ListAttachedGroupPoliciesOutput struct {
+	AttachedPolicies []AttachedPolicy
+	IsTruncated      *bool
+	Marker           *string
+}
+
 // ListAttachedRolePoliciesInput is the input of ListAttachedRolePolicies.
 type ListAttachedRolePoliciesInput struct {
 	RoleName   string
@@ -340,6 +602,39 @@ type ListAttachedUserPoliciesOutput struct {
 	Marker           *string
 }
 
+// ListEntitiesForPolicyInput is the input of ListEntitiesForPolicy.
+type ListEntitiesForPolicyInput struct {
+	PolicyArn         string
+	EntityFilter      EntityType
+	PathPrefix        *string
+	PolicyUsageFilter PolicyUsageType
+	Marker            *string
+	MaxItems          *int32
+}
+
+// ListEntitiesForPolicyOutput is the output of ListEntitiesForPolicy.
+type ListEntitiesForPolicyOutput struct {
+	PolicyGroups []PolicyGroup
+	PolicyUsers  []PolicyUser
+	PolicyRoles  []PolicyRole
+	IsTruncated  *bool
+	Marker       *string
+}
+
+// ListGroupPoliciesInput is the input of ListGroupPolicies.
+type ListGroupPoliciesInput struct {
+	GroupName string
+	Marker    *string
+	MaxItems  *int32
+}
+
+// ListGroupPoliciesOutput is the output of ListGroupPolicies.
+type ListGroupPoliciesOutput struct {
+	PolicyNames []string
+	IsTruncated *bool
+	Marker      *string
+}
+
 // ListGroupsForUserInput is the input of ListGroupsForUser.
 type ListGroupsForUserInput struct {
 	UserName string
@@ -349,6 +644,20 @@ type ListGroupsForUserInput struct {
 
 // ListGroupsForUserOutput is the output of ListGroupsForUser.
 type ListGroupsForUserOutput struct {
+	Groups      []Group
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListGroupsInput is the input of ListGroups.
+type ListGroupsInput struct {
+	PathPrefix *string
+	Marker     *string
+	MaxItems   *int32
+}
+
+// ListGroupsOutput is the output of ListGroups.
+type ListGroupsOutput struct {
 	Groups      []Group
 	IsTruncated *bool
 	Marker      *string
@@ -368,6 +677,57 @@ type ListInstanceProfilesForRoleOutput struct {
 	Marker           *string
 }
 
+// ListInstanceProfilesInput is the input of ListInstanceProfiles.
+type ListInstanceProfilesInput struct {
+	PathPrefix *string
+	Marker     *string
+	MaxItems   *int32
+}
+
+// ListInstanceProfilesOutput is the output of ListInstanceProfiles.
+type ListInstanceProfilesOutput struct {
+	InstanceProfiles []InstanceProfile
+	IsTruncated      *bool
+	Marker           *string
+}
+
+// ListMFADevicesInput is the input of ListMFADevices.
+type ListMFADevicesInput struct {
+	UserName *string
+	Marker   *string
+	MaxItems *int32
+}
+
+// ListMFADevicesOutput is the output of ListMFADevices.
+type ListMFADevicesOutput struct {
+	MFADevices  []MFADevice
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListOpenIDConnectProviderTagsInput is the input of ListOpenIDConnectProviderTags.
+type ListOpenIDConnectProviderTagsInput struct {
+	OpenIDConnectProviderArn string
+	Marker                   *string
+	MaxItems                 *int32
+}
+
+// ListOpenIDConnectProviderTagsOutput is the output of ListOpenIDConnectProviderTags.
+type ListOpenIDConnectProviderTagsOutput struct {
+	Tags        []Tag
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListOpenIDConnectProvidersInput is the input of ListOpenIDConnectProviders.
+type ListOpenIDConnectProvidersInput struct {
+}
+
+// ListOpenIDConnectProvidersOutput is the output of ListOpenIDConnectProviders.
+type ListOpenIDConnectProvidersOutput struct {
+	OpenIDConnectProviderList []OpenIDConnectProviderListEntry
+}
+
 // ListPoliciesInput is the input of ListPolicies.
 type ListPoliciesInput struct {
 	Scope             PolicyScopeType
@@ -381,6 +741,20 @@ type ListPoliciesInput struct {
 // ListPoliciesOutput is the output of ListPolicies.
 type ListPoliciesOutput struct {
 	Policies    []Policy
+	IsTruncated *bool
+	Marker      *string
+}
+
+// ListPolicyTagsInput is the input of ListPolicyTags.
+type ListPolicyTagsInput struct {
+	PolicyArn string
+	Marker    *string
+	MaxItems  *int32
+}
+
+// ListPolicyTagsOutput is the output of ListPolicyTags.
+type ListPolicyTagsOutput struct {
+	Tags        []Tag
 	IsTruncated *bool
 	Marker      *string
 }
@@ -441,6 +815,73 @@ type ListRolesOutput struct {
 	Marker      *string
 }
 
+// ListSAMLProvidersInput is the input of ListSAMLProviders.
+type ListSAMLProvidersInput struct {
+}
+
+// ListSAMLProvidersOutput is the output of ListSAMLProviders.
+type ListSAMLProvidersOutput struct {
+	SAMLProviderList []SAMLProviderListEntry
+}
+
+// ListSSHPublicKeysInput is the input of ListSSHPublicKeys.
+type ListSSHPublicKeysInput struct {
+	UserName *string
+	Marker   *string
+	MaxItems *int32
+}
+
+// ListSSHPublicKeysOutput is the output of ListSSHPublicKeys.
+type ListSSHPublicKeysOutput struct {
+	SSHPublicKeys []SSHPublicKeyMetadata
+	IsTruncated   *bool
+	Marker        *string
+}
+
+// ListServerCertificatesInput is the input of ListServerCertificates.
+type ListServerCertificatesInput struct {
+	PathPrefix *string
+	Marker     *string
+	MaxItems   *int32
+}
+
+// ListServerCertificatesOutput is the output of ListServerCertificates.
+type ListServerCertificatesOutput struct {
+	ServerCertificateMetadataList []ServerCertificateMetadata
+	IsTruncated                   *bool
+	Marker                        *string
+}
+
+// ListServiceSpecificCredentialsInput is the input of ListServiceSpecificCredentials.
+type ListServiceSpecificCredentialsInput struct {
+	UserName    *string
+	ServiceName *string
+	AllUsers    *bool
+	Marker      *string
+	MaxItems    *int32
+}
+
+// ListServiceSpecificCredentialsOutput is the output of ListServiceSpecificCredentials.
+type ListServiceSpecificCredentialsOutput struct {
+	ServiceSpecificCredentials []ServiceSpecificCredentialMetadata
+	Marker                     *string
+	IsTruncated                *bool
+}
+
+// ListSigningCertificatesInput is the input of ListSigningCertificates.
+type ListSigningCertificatesInput struct {
+	UserName *string
+	Marker   *string
+	MaxItems *int32
+}
+
+// ListSigningCertificatesOutput is the output of ListSigningCertificates.
+type ListSigningCertificatesOutput struct {
+	Certificates []SigningCertificate
+	IsTruncated  *bool
+	Marker       *string
+}
+
 // ListUserPoliciesInput is the input of ListUserPolicies.
 type ListUserPoliciesInput struct {
 	UserName string
@@ -483,6 +924,84 @@ type ListUsersOutput struct {
 	Marker      *string
 }
 
+// ListVirtualMFADevicesInput is the input of ListVirtualMFADevices.
+type ListVirtualMFADevicesInput struct {
+	AssignmentStatus AssignmentStatusType
+	Marker           *string
+	MaxItems         *int32
+}
+
+// ListVirtualMFADevicesOutput is the output of ListVirtualMFADevices.
+type ListVirtualMFADevicesOutput struct {
+	VirtualMFADevices []VirtualMFADevice
+	IsTruncated       *bool
+	Marker            *string
+}
+
+// LoginProfile is a structure of the API.
+type LoginProfile struct {
+	UserName              string
+	CreateDate            time.Time
+	PasswordResetRequired *bool
+}
+
+// MFADevice is a structure of the API.
+type MFADevice struct {
+	UserName     string
+	SerialNumber string
+	EnableDate   time.Time
+}
+
+// ManagedPolicyDetail is a structure of the API.
+type ManagedPolicyDetail struct {
+	PolicyName                    *string
+	PolicyId                      *string
+	Arn                           *string
+	Path                          *string
+	DefaultVersionId              *string
+	AttachmentCount               *int32
+	PermissionsBoundaryUsageCount *int32
+	IsAttachable                  *bool
+	Description                   *string
+	CreateDate                    *time.Time
+	UpdateDate                    *time.Time
+	PolicyVersionList             []PolicyVersion
+}
+
+// OpenIDConnectProviderListEntry is a structure of the API.
+type OpenIDConnectProviderListEntry struct {
+	Arn *string
+}
+
+// OrderedOrganizationPolicyType is a structure of the API.
+type OrderedOrganizationPolicyType struct {
+	ServiceControlPolicyInputList []string
+}
+
+// OrganizationsDecisionDetail is a structure of the API.
+type OrganizationsDecisionDetail struct {
+	AllowedByOrganizations *bool
+}
+
+// PasswordPolicy is a structure of the API.
+type PasswordPolicy struct {
+	MinimumPasswordLength      *int32
+	RequireSymbols             *bool
+	RequireNumbers             *bool
+	RequireUppercaseCharacters *bool
+	RequireLowercaseCharacters *bool
+	AllowUsersToChangePassword *bool
+	ExpirePasswords            *bool
+	MaxPasswordAge             *int32
+	PasswordReusePrevention    *int32
+	HardExpiry                 *bool
+}
+
+// PermissionsBoundaryDecisionDetail is a structure of the API.
+type PermissionsBoundaryDecisionDetail struct {
+	AllowedByPermissionsBoundary *bool
+}
+
 // Policy is a structure of the API.
 type Policy struct {
 	PolicyName                    *string
@@ -499,12 +1018,56 @@ type Policy struct {
 	Tags                          []Tag
 }
 
+// PolicyDetail is a structure of the API.
+type PolicyDetail struct {
+	PolicyName     *string
+	PolicyDocument *string
+}
+
+// PolicyGroup is a structure of the API.
+type PolicyGroup struct {
+	GroupName *string
+	GroupId   *string
+}
+
+// PolicyIdentifier is a union of the API: exactly one field is set.
+type PolicyIdentifier struct {
+	PolicyType             PolicyIdentifierPolicyType
+	PolicyArn              *string
+	InlinePolicyIdentifier *InlinePolicyIdentifierType
+}
+
+// PolicyRole is a structure of the API.
+type PolicyRole struct {
+	RoleName *string
+	RoleId   *string
+}
+
+// PolicyUser is a structure of the API.
+type PolicyUser struct {
+	UserName *string
+	UserId   *string
+}
+
 // PolicyVersion is a structure of the API.
 type PolicyVersion struct {
 	Document         *string
 	VersionId        *string
 	IsDefaultVersion *bool
 	CreateDate       *time.Time
+}
+
+// Position is a structure of the API.
+type Position struct {
+	Line   *int32
+	Column *int32
+}
+
+// PutGroupPolicyInput is the input of PutGroupPolicy.
+type PutGroupPolicyInput struct {
+	GroupName      string
+	PolicyName     string
+	PolicyDocument string
 }
 
 // PutRolePermissionsBoundaryInput is the input of PutRolePermissionsBoundary.
@@ -533,6 +1096,28 @@ type PutUserPolicyInput struct {
 	PolicyDocument string
 }
 
+// RemoveClientIDFromOpenIDConnectProviderInput is the input of RemoveClientIDFromOpenIDConnectProvider.
+type RemoveClientIDFromOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn string
+	ClientID                 string
+}
+
+// RemoveUserFromGroupInput is the input of RemoveUserFromGroup.
+type RemoveUserFromGroupInput struct {
+	GroupName string
+	UserName  string
+}
+
+// ResourceSpecificResult is a structure of the API.
+type ResourceSpecificResult struct {
+	EvalResourceName                  string
+	EvalResourceDecision              PolicyEvaluationDecisionType
+	MatchedStatements                 []Statement
+	MissingContextValues              []string
+	EvalDecisionDetails               map[string]PolicyEvaluationDecisionType
+	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
+}
+
 // Role is a structure of the API.
 type Role struct {
 	Path                     string
@@ -549,10 +1134,69 @@ type Role struct {
 	SourceRoleTemplate       *SourceRoleTemplate
 }
 
+// RoleDetail is a structure of the API.
+type RoleDetail struct {
+	Path                     *string
+	RoleName                 *string
+	RoleId                   *string
+	Arn                      *string
+	CreateDate               *time.Time
+	AssumeRolePolicyDocument *string
+	InstanceProfileList      []InstanceProfile
+	RolePolicyList           []PolicyDetail
+	AttachedManagedPolicies  []AttachedPolicy
+	PermissionsBoundary      *AttachedPermissionsBoundary
+	Tags                     []Tag
+	RoleLastUsed             *RoleLastUsed
+}
+
 // RoleLastUsed is a structure of the API.
 type RoleLastUsed struct {
 	LastUsedDate *time.Time
 	Region       *string
+}
+
+// RoleUsageType is a structure of the API.
+type RoleUsageType struct {
+	Region    *string
+	Resources []string
+}
+
+// SAMLProviderListEntry is a structure of the API.
+type SAMLProviderListEntry struct {
+	Arn        *string
+	ValidUntil *time.Time
+	CreateDate *time.Time
+}
+
+// SSHPublicKeyMetadata is a structure of the API.
+type SSHPublicKeyMetadata struct {
+	UserName       string
+	SSHPublicKeyId string
+	Status         StatusType
+	UploadDate     time.Time
+}
+
+// ServerCertificateMetadata is a structure of the API.
+type ServerCertificateMetadata struct {
+	Path                  string
+	ServerCertificateName string
+	ServerCertificateId   string
+	Arn                   string
+	UploadDate            *time.Time
+	Expiration            *time.Time
+}
+
+// ServiceSpecificCredentialMetadata is a structure of the API.
+type ServiceSpecificCredentialMetadata struct {
+	UserName                    string
+	Status                      StatusType
+	ServiceUserName             *string
+	ServiceCredentialAlias      *string
+	CreateDate                  time.Time
+	ExpirationDate              *time.Time
+	ServiceSpecificCredentialId string
+	ServiceName                 string
 }
 
 // SetDefaultPolicyVersionInput is the input of SetDefaultPolicyVersion.
@@ -561,16 +1205,92 @@ type SetDefaultPolicyVersionInput struct {
 	VersionId string
 }
 
+// SigningCertificate is a structure of the API.
+type SigningCertificate struct {
+	UserName        string
+	CertificateId   string
+	CertificateBody string
+	Status          StatusType
+	UploadDate      *time.Time
+}
+
+// SimulateCustomPolicyInput is the input of SimulateCustomPolicy.
+type SimulateCustomPolicyInput struct {
+	PolicyInputList                    []string
+	PermissionsBoundaryPolicyInputList []string
+	OrderedOrganizationPolicyInputList []OrderedOrganizationPolicyType
+	ActionNames                        []string
+	ResourceArns                       []string
+	ResourcePolicy                     *string
+	ResourceOwner                      *string
+	CallerArn                          *string
+	ContextEntries                     []ContextEntry
+	ResourceHandlingOption             *string
+	MaxItems                           *int32
+	Marker                             *string
+}
+
+// SimulateCustomPolicyOutput is the output of SimulateCustomPolicy.
+type SimulateCustomPolicyOutput struct {
+	EvaluationResults []EvaluationResult
+	IsTruncated       *bool
+	Marker            *string
+}
+
+// SimulatePrincipalPolicyInput is the input of SimulatePrincipalPolicy.
+type SimulatePrincipalPolicyInput struct {
+	PolicySourceArn                    string
+	PolicyInputList                    []string
+	PermissionsBoundaryPolicyInputList []string
+	PolicyExclusionList                []PolicyIdentifier
+	ActionNames                        []string
+	ResourceArns                       []string
+	ResourcePolicy                     *string
+	ResourceOwner                      *string
+	CallerArn                          *string
+	ContextEntries                     []ContextEntry
+	ResourceHandlingOption             *string
+	MaxItems                           *int32
+	Marker                             *string
+}
+
+// SimulatePrincipalPolicyOutput is the output of SimulatePrincipalPolicy.
+type SimulatePrincipalPolicyOutput struct {
+	EvaluationResults []EvaluationResult
+	IsTruncated       *bool
+	Marker            *string
+}
+
 // SourceRoleTemplate is a structure of the API.
 type SourceRoleTemplate struct {
 	TemplateArn          string
 	TemplateMinorVersion int32
 }
 
+// Statement is a structure of the API.
+type Statement struct {
+	SourcePolicyId   *string
+	SourcePolicyType PolicySourceType
+	StartPosition    *Position
+	EndPosition      *Position
+}
+
 // Tag is a structure of the API.
 type Tag struct {
 	Key   string
 	Value string
+}
+
+// TagOpenIDConnectProviderInput is the input of TagOpenIDConnectProvider.
+type TagOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn string
+	Tags                     []Tag
+}
+
+// TagPolicyInput is the input of TagPolicy.
+type TagPolicyInput struct {
+	PolicyArn string
+	Tags      []Tag
 }
 
 // TagRoleInput is the input of TagRole.
@@ -583,6 +1303,18 @@ type TagRoleInput struct {
 type TagUserInput struct {
 	UserName string
 	Tags     []Tag
+}
+
+// UntagOpenIDConnectProviderInput is the input of UntagOpenIDConnectProvider.
+type UntagOpenIDConnectProviderInput struct {
+	OpenIDConnectProviderArn string
+	TagKeys                  []string
+}
+
+// UntagPolicyInput is the input of UntagPolicy.
+type UntagPolicyInput struct {
+	PolicyArn string
+	TagKeys   []string
 }
 
 // UntagRoleInput is the input of UntagRole.
@@ -610,6 +1342,30 @@ type UpdateAssumeRolePolicyInput struct {
 	PolicyDocument string
 }
 
+// UpdateGroupInput is the input of UpdateGroup.
+type UpdateGroupInput struct {
+	GroupName    string
+	NewPath      *string
+	NewGroupName *string
+}
+
+// UpdateOpenIDConnectProviderThumbprintInput is the input of UpdateOpenIDConnectProviderThumbprint.
+type UpdateOpenIDConnectProviderThumbprintInput struct {
+	OpenIDConnectProviderArn string
+	ThumbprintList           []string
+}
+
+// UpdateRoleDescriptionInput is the input of UpdateRoleDescription.
+type UpdateRoleDescriptionInput struct {
+	RoleName    string
+	Description string
+}
+
+// UpdateRoleDescriptionOutput is the output of UpdateRoleDescription.
+type UpdateRoleDescriptionOutput struct {
+	Role *Role
+}
+
 // UpdateRoleInput is the input of UpdateRole.
 type UpdateRoleInput struct {
 	RoleName           string
@@ -619,6 +1375,13 @@ type UpdateRoleInput struct {
 
 // UpdateRoleOutput is the output of UpdateRole.
 type UpdateRoleOutput struct {
+}
+
+// UpdateUserInput is the input of UpdateUser.
+type UpdateUserInput struct {
+	UserName    string
+	NewPath     *string
+	NewUserName *string
 }
 
 // User is a structure of the API.
@@ -631,4 +1394,28 @@ type User struct {
 	PasswordLastUsed    *time.Time
 	PermissionsBoundary *AttachedPermissionsBoundary
 	Tags                []Tag
+}
+
+// UserDetail is a structure of the API.
+type UserDetail struct {
+	Path                    *string
+	UserName                *string
+	UserId                  *string
+	Arn                     *string
+	CreateDate              *time.Time
+	UserPolicyList          []PolicyDetail
+	GroupList               []string
+	AttachedManagedPolicies []AttachedPolicy
+	PermissionsBoundary     *AttachedPermissionsBoundary
+	Tags                    []Tag
+}
+
+// VirtualMFADevice is a structure of the API.
+type VirtualMFADevice struct {
+	SerialNumber     string
+	Base32StringSeed []byte
+	QRCodePNG        []byte
+	User             *User
+	EnableDate       *time.Time
+	Tags             []Tag
 }

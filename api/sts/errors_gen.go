@@ -16,6 +16,26 @@ func ExpiredTokenException(format string, args ...any) *schema.Error {
 	return schema.NewError("ExpiredTokenException", 400, format, args...)
 }
 
+// IDPCommunicationErrorException makes the error with code IDPCommunicationError and HTTP status 400.
+func IDPCommunicationErrorException(format string, args ...any) *schema.Error {
+	return schema.NewError("IDPCommunicationError", 400, format, args...)
+}
+
+// IDPRejectedClaimException makes the error with code IDPRejectedClaim and HTTP status 403.
+func IDPRejectedClaimException(format string, args ...any) *schema.Error {
+	return schema.NewError("IDPRejectedClaim", 403, format, args...)
+}
+
+// InvalidAuthorizationMessageException makes the error with code InvalidAuthorizationMessageException and HTTP status 400.
+func InvalidAuthorizationMessageException(format string, args ...any) *schema.Error {
+	return schema.NewError("InvalidAuthorizationMessageException", 400, format, args...)
+}
+
+// InvalidIdentityTokenException makes the error with code InvalidIdentityToken and HTTP status 400.
+func InvalidIdentityTokenException(format string, args ...any) *schema.Error {
+	return schema.NewError("InvalidIdentityToken", 400, format, args...)
+}
+
 // MalformedPolicyDocumentException makes the error with code MalformedPolicyDocument and HTTP status 400.
 func MalformedPolicyDocumentException(format string, args ...any) *schema.Error {
 	return schema.NewError("MalformedPolicyDocument", 400, format, args...)
@@ -44,12 +64,16 @@ func ValidationError(format string, args ...any) *schema.Error {
 // Errors returns every error constructor by its name.
 func Errors() map[string]func(format string, args ...any) *schema.Error {
 	return map[string]func(format string, args ...any) *schema.Error{
-		"AccessDenied":                     AccessDenied,
-		"ExpiredTokenException":            ExpiredTokenException,
-		"MalformedPolicyDocumentException": MalformedPolicyDocumentException,
-		"PackedPolicyTooLargeException":    PackedPolicyTooLargeException,
-		"RegionDisabledException":          RegionDisabledException,
-		"Throttling":                       Throttling,
-		"ValidationError":                  ValidationError,
+		"AccessDenied":                         AccessDenied,
+		"ExpiredTokenException":                ExpiredTokenException,
+		"IDPCommunicationErrorException":       IDPCommunicationErrorException,
+		"IDPRejectedClaimException":            IDPRejectedClaimException,
+		"InvalidAuthorizationMessageException": InvalidAuthorizationMessageException,
+		"InvalidIdentityTokenException":        InvalidIdentityTokenException,
+		"MalformedPolicyDocumentException":     MalformedPolicyDocumentException,
+		"PackedPolicyTooLargeException":        PackedPolicyTooLargeException,
+		"RegionDisabledException":              RegionDisabledException,
+		"Throttling":                           Throttling,
+		"ValidationError":                      ValidationError,
 	}
 }

@@ -34,8 +34,12 @@ var Service = &schema.Service{
 func Operations() []*schema.Operation {
 	return []*schema.Operation{
 		AssumeRole.Operation,
+		AssumeRoleWithWebIdentity.Operation,
+		DecodeAuthorizationMessage.Operation,
 		GetAccessKeyInfo.Operation,
 		GetCallerIdentity.Operation,
+		GetFederationToken.Operation,
+		GetSessionToken.Operation,
 	}
 }
 
@@ -52,6 +56,36 @@ var AssumeRole = schema.Op[AssumeRoleInput, AssumeRoleOutput]{Operation: &schema
 	ReadOnly:      true,
 	NewInput:      func() any { return new(AssumeRoleInput) },
 	NewOutput:     func() any { return new(AssumeRoleOutput) },
+}}
+
+// AssumeRoleWithWebIdentity is the operation of that name.
+var AssumeRoleWithWebIdentity = schema.Op[AssumeRoleWithWebIdentityInput, AssumeRoleWithWebIdentityOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "AssumeRoleWithWebIdentity",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeAssumeRoleWithWebIdentityInput,
+	Output:        shapeAssumeRoleWithWebIdentityOutput,
+	ResultWrapper: "AssumeRoleWithWebIdentityResult",
+	Unsigned:      true,
+	ReadOnly:      true,
+	NewInput:      func() any { return new(AssumeRoleWithWebIdentityInput) },
+	NewOutput:     func() any { return new(AssumeRoleWithWebIdentityOutput) },
+}}
+
+// DecodeAuthorizationMessage is the operation of that name.
+var DecodeAuthorizationMessage = schema.Op[DecodeAuthorizationMessageInput, DecodeAuthorizationMessageOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "DecodeAuthorizationMessage",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeDecodeAuthorizationMessageInput,
+	Output:        shapeDecodeAuthorizationMessageOutput,
+	ResultWrapper: "DecodeAuthorizationMessageResult",
+	NewInput:      func() any { return new(DecodeAuthorizationMessageInput) },
+	NewOutput:     func() any { return new(DecodeAuthorizationMessageOutput) },
 }}
 
 // GetAccessKeyInfo is the operation of that name.
@@ -82,4 +116,34 @@ var GetCallerIdentity = schema.Op[GetCallerIdentityInput, GetCallerIdentityOutpu
 	ReadOnly:      true,
 	NewInput:      func() any { return new(GetCallerIdentityInput) },
 	NewOutput:     func() any { return new(GetCallerIdentityOutput) },
+}}
+
+// GetFederationToken is the operation of that name.
+var GetFederationToken = schema.Op[GetFederationTokenInput, GetFederationTokenOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetFederationToken",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetFederationTokenInput,
+	Output:        shapeGetFederationTokenOutput,
+	ResultWrapper: "GetFederationTokenResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetFederationTokenInput) },
+	NewOutput:     func() any { return new(GetFederationTokenOutput) },
+}}
+
+// GetSessionToken is the operation of that name.
+var GetSessionToken = schema.Op[GetSessionTokenInput, GetSessionTokenOutput]{Operation: &schema.Operation{
+	Service:       Service,
+	Name:          "GetSessionToken",
+	Method:        "POST",
+	Path:          "/",
+	Status:        200,
+	Input:         shapeGetSessionTokenInput,
+	Output:        shapeGetSessionTokenOutput,
+	ResultWrapper: "GetSessionTokenResult",
+	ReadOnly:      true,
+	NewInput:      func() any { return new(GetSessionTokenInput) },
+	NewOutput:     func() any { return new(GetSessionTokenOutput) },
 }}

@@ -66,6 +66,37 @@ var shapeAssumeRoleOutput = &schema.Shape{
 	},
 }
 
+var shapeAssumeRoleWithWebIdentityInput = &schema.Shape{
+	Name: "AssumeRoleWithWebIdentityInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "RoleArn", Shape: shapeArnType, Required: true},
+		{Name: "RoleSessionName", Shape: shapeRoleSessionNameType, Required: true},
+		{Name: "WebIdentityToken", Shape: shapeClientTokenType, Required: true},
+		{Name: "ProviderId", Shape: shapeUrlType},
+		{Name: "PolicyArns", Shape: shapePolicyDescriptorListType},
+		{Name: "Policy", Shape: shapeSessionPolicyDocumentType},
+		{Name: "DurationSeconds", Shape: shapeRoleDurationSecondsType},
+		{Name: "MinimumSessionTokenSize", Shape: shapeMinimumSessionTokenSizeType},
+	},
+}
+
+var shapeAssumeRoleWithWebIdentityOutput = &schema.Shape{
+	Name: "AssumeRoleWithWebIdentityOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Credentials", Shape: shapeCredentials},
+		{Name: "SubjectFromWebIdentityToken", Shape: shapeWebIdentitySubjectType},
+		{Name: "AssumedRoleUser", Shape: shapeAssumedRoleUser},
+		{Name: "PackedPolicySize", Shape: shapeNonNegativeIntegerType},
+		{Name: "Provider", Shape: shapeIssuer},
+		{Name: "Audience", Shape: shapeAudience},
+		{Name: "SourceIdentity", Shape: shapeSourceIdentityType},
+		{Name: "SessionTokenUtilization", Shape: shapeSessionTokenUtilizationType},
+		{Name: "SessionTokenSize", Shape: shapeSessionTokenSizeType},
+	},
+}
+
 var shapeAssumedRoleIdType = &schema.Shape{
 	Name:    "assumedRoleIdType",
 	Kind:    schema.String,
@@ -81,6 +112,19 @@ var shapeAssumedRoleUser = &schema.Shape{
 		{Name: "AssumedRoleId", Shape: shapeAssumedRoleIdType, Required: true},
 		{Name: "Arn", Shape: shapeArnType, Required: true},
 	},
+}
+
+var shapeAudience = &schema.Shape{
+	Name: "Audience",
+	Kind: schema.String,
+}
+
+var shapeClientTokenType = &schema.Shape{
+	Name:      "clientTokenType",
+	Kind:      schema.String,
+	Min:       new(4.0),
+	Max:       new(20000.0),
+	Sensitive: true,
 }
 
 var shapeContextAssertionType = &schema.Shape{
@@ -106,12 +150,64 @@ var shapeDateType = &schema.Shape{
 	Kind: schema.Timestamp,
 }
 
+var shapeDecodeAuthorizationMessageInput = &schema.Shape{
+	Name: "DecodeAuthorizationMessageInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "EncodedMessage", Shape: shapeEncodedMessageType, Required: true},
+	},
+}
+
+var shapeDecodeAuthorizationMessageOutput = &schema.Shape{
+	Name: "DecodeAuthorizationMessageOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "DecodedMessage", Shape: shapeDecodedMessageType},
+	},
+}
+
+var shapeDecodedMessageType = &schema.Shape{
+	Name: "decodedMessageType",
+	Kind: schema.String,
+}
+
+var shapeDurationSecondsType = &schema.Shape{
+	Name: "durationSecondsType",
+	Kind: schema.Integer,
+	Min:  new(900.0),
+	Max:  new(129600.0),
+}
+
+var shapeEncodedMessageType = &schema.Shape{
+	Name: "encodedMessageType",
+	Kind: schema.String,
+	Min:  new(1.0),
+	Max:  new(10240.0),
+}
+
 var shapeExternalIdType = &schema.Shape{
 	Name:    "externalIdType",
 	Kind:    schema.String,
 	Min:     new(2.0),
 	Max:     new(1224.0),
 	Pattern: `[\w+=,.@:/-]*`,
+}
+
+var shapeFederatedIdType = &schema.Shape{
+	Name:    "federatedIdType",
+	Kind:    schema.String,
+	Min:     new(2.0),
+	Max:     new(193.0),
+	Pattern: `[\w+=,.@\:-]*`,
+}
+
+var shapeFederatedUser = &schema.Shape{
+	Name: "FederatedUser",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "FederatedUserId", Shape: shapeFederatedIdType, Required: true},
+		{Name: "Arn", Shape: shapeArnType, Required: true},
+	},
 }
 
 var shapeGetAccessKeyInfoInput = &schema.Shape{
@@ -143,6 +239,57 @@ var shapeGetCallerIdentityOutput = &schema.Shape{
 		{Name: "Account", Shape: shapeAccountType},
 		{Name: "Arn", Shape: shapeArnType},
 	},
+}
+
+var shapeGetFederationTokenInput = &schema.Shape{
+	Name: "GetFederationTokenInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Name", Shape: shapeUserNameType, Required: true},
+		{Name: "Policy", Shape: shapeSessionPolicyDocumentType},
+		{Name: "PolicyArns", Shape: shapePolicyDescriptorListType},
+		{Name: "DurationSeconds", Shape: shapeDurationSecondsType},
+		{Name: "Tags", Shape: shapeTagListType},
+		{Name: "MinimumSessionTokenSize", Shape: shapeMinimumSessionTokenSizeType},
+	},
+}
+
+var shapeGetFederationTokenOutput = &schema.Shape{
+	Name: "GetFederationTokenOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Credentials", Shape: shapeCredentials},
+		{Name: "FederatedUser", Shape: shapeFederatedUser},
+		{Name: "PackedPolicySize", Shape: shapeNonNegativeIntegerType},
+		{Name: "SessionTokenUtilization", Shape: shapeSessionTokenUtilizationType},
+		{Name: "SessionTokenSize", Shape: shapeSessionTokenSizeType},
+	},
+}
+
+var shapeGetSessionTokenInput = &schema.Shape{
+	Name: "GetSessionTokenInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "DurationSeconds", Shape: shapeDurationSecondsType},
+		{Name: "SerialNumber", Shape: shapeSerialNumberType},
+		{Name: "TokenCode", Shape: shapeTokenCodeType},
+		{Name: "MinimumSessionTokenSize", Shape: shapeMinimumSessionTokenSizeType},
+	},
+}
+
+var shapeGetSessionTokenOutput = &schema.Shape{
+	Name: "GetSessionTokenOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Credentials", Shape: shapeCredentials},
+		{Name: "SessionTokenUtilization", Shape: shapeSessionTokenUtilizationType},
+		{Name: "SessionTokenSize", Shape: shapeSessionTokenSizeType},
+	},
+}
+
+var shapeIssuer = &schema.Shape{
+	Name: "Issuer",
+	Kind: schema.String,
 }
 
 var shapeMinimumSessionTokenSizeType = &schema.Shape{
@@ -210,6 +357,14 @@ var shapeSerialNumberType = &schema.Shape{
 	Min:     new(9.0),
 	Max:     new(256.0),
 	Pattern: `[\w+=/:,.@-]*`,
+}
+
+var shapeSessionPolicyDocumentType = &schema.Shape{
+	Name:    "sessionPolicyDocumentType",
+	Kind:    schema.String,
+	Min:     new(1.0),
+	Max:     new(2048.0),
+	Pattern: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`,
 }
 
 var shapeSessionTokenSizeType = &schema.Shape{
@@ -291,7 +446,29 @@ var shapeUnrestrictedSessionPolicyDocumentType = &schema.Shape{
 	Pattern: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`,
 }
 
+var shapeUrlType = &schema.Shape{
+	Name: "urlType",
+	Kind: schema.String,
+	Min:  new(4.0),
+	Max:  new(2048.0),
+}
+
 var shapeUserIdType = &schema.Shape{
 	Name: "userIdType",
 	Kind: schema.String,
+}
+
+var shapeUserNameType = &schema.Shape{
+	Name:    "userNameType",
+	Kind:    schema.String,
+	Min:     new(2.0),
+	Max:     new(32.0),
+	Pattern: `[\w+=,.@-]*`,
+}
+
+var shapeWebIdentitySubjectType = &schema.Shape{
+	Name: "webIdentitySubjectType",
+	Kind: schema.String,
+	Min:  new(6.0),
+	Max:  new(255.0),
 }

@@ -33,6 +33,31 @@ type AssumeRoleOutput struct {
 	SessionTokenSize        *int32
 }
 
+// AssumeRoleWithWebIdentityInput is the input of AssumeRoleWithWebIdentity.
+type AssumeRoleWithWebIdentityInput struct {
+	RoleArn                 string
+	RoleSessionName         string
+	WebIdentityToken        string
+	ProviderId              *string
+	PolicyArns              []PolicyDescriptorType
+	Policy                  *string
+	DurationSeconds         *int32
+	MinimumSessionTokenSize *int32
+}
+
+// AssumeRoleWithWebIdentityOutput is the output of AssumeRoleWithWebIdentity.
+type AssumeRoleWithWebIdentityOutput struct {
+	Credentials                 *Credentials
+	SubjectFromWebIdentityToken *string
+	AssumedRoleUser             *AssumedRoleUser
+	PackedPolicySize            *int32
+	Provider                    *string
+	Audience                    *string
+	SourceIdentity              *string
+	SessionTokenUtilization     *int32
+	SessionTokenSize            *int32
+}
+
 // AssumedRoleUser is a structure of the API.
 type AssumedRoleUser struct {
 	AssumedRoleId string
@@ -45,6 +70,22 @@ type Credentials struct {
 	SecretAccessKey string
 	SessionToken    string
 	Expiration      time.Time
+}
+
+// DecodeAuthorizationMessageInput is the input of DecodeAuthorizationMessage.
+type DecodeAuthorizationMessageInput struct {
+	EncodedMessage string
+}
+
+// DecodeAuthorizationMessageOutput is the output of DecodeAuthorizationMessage.
+type DecodeAuthorizationMessageOutput struct {
+	DecodedMessage *string
+}
+
+// FederatedUser is a structure of the API.
+type FederatedUser struct {
+	FederatedUserId string
+	Arn             string
 }
 
 // GetAccessKeyInfoInput is the input of GetAccessKeyInfo.
@@ -66,6 +107,40 @@ type GetCallerIdentityOutput struct {
 	UserId  *string
 	Account *string
 	Arn     *string
+}
+
+// GetFederationTokenInput is the input of GetFederationToken.
+type GetFederationTokenInput struct {
+	Name                    string
+	Policy                  *string
+	PolicyArns              []PolicyDescriptorType
+	DurationSeconds         *int32
+	Tags                    []Tag
+	MinimumSessionTokenSize *int32
+}
+
+// GetFederationTokenOutput is the output of GetFederationToken.
+type GetFederationTokenOutput struct {
+	Credentials             *Credentials
+	FederatedUser           *FederatedUser
+	PackedPolicySize        *int32
+	SessionTokenUtilization *int32
+	SessionTokenSize        *int32
+}
+
+// GetSessionTokenInput is the input of GetSessionToken.
+type GetSessionTokenInput struct {
+	DurationSeconds         *int32
+	SerialNumber            *string
+	TokenCode               *string
+	MinimumSessionTokenSize *int32
+}
+
+// GetSessionTokenOutput is the output of GetSessionToken.
+type GetSessionTokenOutput struct {
+	Credentials             *Credentials
+	SessionTokenUtilization *int32
+	SessionTokenSize        *int32
 }
 
 // PolicyDescriptorType is a structure of the API.

@@ -3,6 +3,7 @@ package audit
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 
 	"github.com/sagekeep/sagekeep/internal/identity"
 )
@@ -15,6 +16,23 @@ import (
 // Source: AWS CloudTrail User Guide, "CloudTrail record contents",
 // sharedEventID and recipientAccountId.
 func (r *Record) deliveries() []*Record {
+	all := r.copies()
+	if r.authorization == nil {
+		return all
+	}
+	for i, n := range all {
+		c := *n
+		c.AdditionalEventData = maps.Clone(n.AdditionalEventData)
+		if c.AdditionalEventData == nil {
+			c.AdditionalEventData = map[string]any{}
+		}
+		c.AdditionalEventData["authorization"] = r.authorization.seenBy(c.RecipientAccountID, r.RecipientAccountID)
+		all[i] = &c
+	}
+	return all
+}
+
+func (r *Record) copies() []*Record {
 	owners := r.owners()
 	if r.RecipientAccountID == "" && len(owners) > 0 {
 		n := *r

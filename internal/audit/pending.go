@@ -159,6 +159,10 @@ func (e *Entry) Names(arn string) bool {
 	return found
 }
 
+// Deny keeps why the call was refused. Each account reads of it, in its own
+// record, what its own policies decided.
+func (e *Entry) Deny(a Authorization) { e.set(func(r *Record) { r.authorization = &a }) }
+
 // Fail marks the call as failed. Code and message are those of the answer.
 func (e *Entry) Fail(code, message string) {
 	e.set(func(r *Record) {

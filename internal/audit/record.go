@@ -41,6 +41,8 @@ type Record struct {
 	SharedEventID       string          `json:"sharedEventID,omitempty"`
 	EventCategory       string          `json:"eventCategory"`
 	TLSDetails          *TLSDetails     `json:"tlsDetails,omitempty"`
+
+	authorization *Authorization // of a refused call
 }
 
 // UserIdentity says who made the request.
@@ -52,7 +54,9 @@ type UserIdentity struct {
 	AccessKeyID    string          `json:"accessKeyId,omitempty"`
 	UserName       string          `json:"userName,omitempty"`
 	SessionContext *SessionContext `json:"sessionContext,omitempty"`
-	InvokedBy      string          `json:"invokedBy,omitempty"`
+	// IdentityProvider is who vouches for a WebIdentityUser.
+	IdentityProvider string `json:"identityProvider,omitempty"`
+	InvokedBy        string `json:"invokedBy,omitempty"`
 }
 
 // SessionContext describes temporary credentials.

@@ -95,6 +95,8 @@ type Decision struct {
 	Grant string
 	// Reason is for the operator, never for the caller: it quotes policies.
 	Reason string
+	// Explanation of a denial, when whoever decided asked [Explain] for it.
+	Explanation *Explanation
 }
 
 // reasonMalformed is the reason of a denial by an unreadable document.

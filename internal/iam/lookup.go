@@ -125,6 +125,15 @@ func (s *Service) PoliciesOf(ctx context.Context, c *identity.Caller) (authz.Pol
 		return authz.Policies{}, nil
 	case identity.User:
 		return s.attachedTo(ctx, s.users, c.Account, c.UserName, c.PrincipalID)
+	case identity.FederatedUser:
+		p, err := s.federatedPolicies(ctx, c)
+		if err == nil && len(c.SessionPolicies) > 0 {
+			p.Session, err = s.sessionPolicies(ctx, c.Account, c.SessionPolicies)
+		}
+		if err != nil {
+			return authz.Policies{}, err
+		}
+		return p, nil
 	case identity.AssumedRole:
 		p, err := s.attachedTo(ctx, s.roles, c.Account, c.RoleName, c.RoleID)
 		if err == nil && len(c.SessionPolicies) > 0 {
@@ -136,6 +145,17 @@ func (s *Service) PoliciesOf(ctx context.Context, c *identity.Caller) (authz.Pol
 		return p, nil
 	}
 	return authz.Policies{}, fmt.Errorf("iam: no policies for a principal of type %q", c.Type)
+}
+
+// federatedPolicies returns those of the user behind a GetFederationToken
+// session. The root user has none and may do everything, which the session
+// policies limit.
+func (s *Service) federatedPolicies(ctx context.Context, c *identity.Caller) (authz.Policies, error) {
+	if c.UserName != "" {
+		return s.attachedTo(ctx, s.users, c.Account, c.UserName, c.UserID)
+	}
+	all := compile(authz.IdentityPolicy, "root user", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`)
+	return authz.Policies{Identity: []*authz.Policy{all}}, nil
 }
 
 // attachedTo returns identity policies and boundary of one user or role.

@@ -76,6 +76,11 @@ func (s *Service) Register(r *protocol.Registry) {
 	s.registerUsers(r)
 	s.registerRoles(r)
 	s.registerPolicies(r)
+	s.registerGroups(r)
+	s.registerAccount(r)
+	s.registerLinkedRoles(r)
+	s.registerProviders(r)
+	s.registerSimulation(r)
 	protocol.Handle(r, iamapi.ListAccountAliases, protocol.AnyResource[iamapi.ListAccountAliasesInput], s.ListAccountAliases)
 	protocol.Handle(r, iamapi.GetAccountSummary, protocol.AnyResource[schema.Nothing], s.GetAccountSummary)
 }

@@ -28,7 +28,8 @@ type SessionSpec struct {
 	Tags           map[string]string // session tags, inherited ones included
 	TransitiveKeys []string          // keys of Tags that sessions of this session inherit
 	SourceIdentity string
-	MinTokenSize   int // characters; the token is padded to it
+	Provider       string // identity provider that vouched for the caller, of AssumeRoleWithWebIdentity
+	MinTokenSize   int    // characters; the token is padded to it
 }
 
 // SessionCredentials are temporary credentials. They print without secret and
@@ -60,6 +61,7 @@ type sessionToken struct {
 	Tags           map[string]string `json:"t,omitempty"`
 	TransitiveKeys []string          `json:"v,omitempty"`
 	SourceIdentity string            `json:"o,omitempty"`
+	Provider       string            `json:"f,omitempty"`
 	Issued         int64             `json:"b"` // µs UTC
 	Padding        string            `json:"z,omitempty"`
 }
@@ -76,7 +78,7 @@ func (s *Service) MintSession(spec SessionSpec) (*SessionCredentials, error) {
 	t := sessionToken{
 		AccessKeyID: id, Secret: newSecret(), RoleName: spec.Role.Name, RoleID: spec.Role.ID, SessionName: spec.Name,
 		Policies: spec.Policies, Tags: spec.Tags, TransitiveKeys: spec.TransitiveKeys, SourceIdentity: spec.SourceIdentity,
-		Issued: issued.UnixMicro(),
+		Provider: spec.Provider, Issued: issued.UnixMicro(),
 	}
 	text, err := s.sealSession(&t, spec.Role.Account, expires)
 	if short := spec.MinTokenSize - len(text); err == nil && short > 0 {
@@ -181,6 +183,7 @@ func (s *Service) sessionCaller(ctx context.Context, e *tokenEntry) (*identity.C
 		PrincipalID: role.ID + ":" + t.SessionName, AccessKeyID: t.AccessKeyID,
 		RoleName: role.Name, RoleARN: s.roles.arn(&role), RoleID: role.ID, SessionName: t.SessionName,
 		SessionPolicies: t.Policies, SessionTags: tagMap(role.Tags, t.Tags), IssuedAt: timeOf(t.Issued),
+		TransitiveTagKeys: t.TransitiveKeys, SourceIdentity: t.SourceIdentity, Provider: t.Provider,
 	}, nil
 }
 

@@ -15,11 +15,13 @@ type Type string
 
 // The principal types we know.
 const (
-	Root        Type = "Root"
-	User        Type = "IAMUser"
-	AssumedRole Type = "AssumedRole"
-	Service     Type = "AWSService"
-	Anonymous   Type = "AWSAccount" // unsigned requests; CloudTrail writes AWSAccount with the account ANONYMOUS_PRINCIPAL
+	Root          Type = "Root"
+	User          Type = "IAMUser"
+	AssumedRole   Type = "AssumedRole"
+	FederatedUser Type = "FederatedUser" // a session made by GetFederationToken
+	WebIdentity   Type = "WebIdentityUser"
+	Service       Type = "AWSService"
+	Anonymous     Type = "AWSAccount" // unsigned requests; CloudTrail writes AWSAccount with the account ANONYMOUS_PRINCIPAL
 )
 
 // Hop is one service that forwards its caller's request to another service.
@@ -38,18 +40,28 @@ func (h Hop) Principal() string { return h.Service + ".amazonaws.com" }
 // change something return a copy.
 type Caller struct {
 	Type        Type
-	Account     string // 12 digits; "" for service principals and anonymous callers
-	ARN         string // user, assumed-role session or account root ARN
-	PrincipalID string // AIDA…, AROA…:session, account id
+	Account     string // 12 digits; "" for service principals, web identities and anonymous callers
+	ARN         string // user, assumed-role session, federated-user session or account root ARN
+	PrincipalID string // AIDA…, AROA…:session, ACCOUNT:federated name, account id
 	AccessKeyID string
 
-	UserName string // IAM users
+	// UserName is the IAM user, of a FederatedUser the one that made the session
+	// ("" for the root user), of a WebIdentity the token's subject.
+	UserName string
+	// UserARN and UserID are the user behind a FederatedUser session.
+	UserARN, UserID string
 	// Sessions of roles.
 	RoleName, RoleARN, RoleID, SessionName string
 	// SessionPolicies are the documents passed when the session was made.
 	SessionPolicies []string
 	SessionTags     map[string]string
-	IssuedAt        time.Time // when the temporary credentials were made; zero for long-term ones
+	// TransitiveTagKeys are the session tags that sessions made from this one inherit.
+	TransitiveTagKeys []string
+	SourceIdentity    string
+	// Provider is the identity provider of a WebIdentity, or of a role session
+	// that one was given: its ARN, or its name if AWS knows it.
+	Provider string
+	IssuedAt time.Time // when the temporary credentials were made; zero for long-term ones
 
 	// Via is the chain of services that forwarded the call, oldest first.
 	Via []Hop

@@ -85,7 +85,8 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 	check.Grants = nil
 	if err := s.Authorizer.Authorize(ctx, kmsapi.Service, &check); err != nil {
 		*k = old
-		return kmsapi.MalformedPolicyDocumentException("The new key policy will not allow you to update the key policy in the future.").Because(err)
+		return kmsapi.MalformedPolicyDocumentException("The new key policy will not allow you to update the key policy in the future.").
+			Because(errors.New(err.Error())) // what a policy would do is no denial of this call
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
@@ -37,6 +38,10 @@ type Handler struct {
 	TrustedProxies []netip.Prefix
 	// Observe is called once per request when set, for metrics.
 	Observe func(service, operation, code string, status int)
+	// EncodeDenial seals what a denied caller may have decoded, when set.
+	EncodeDenial func(context.Context, *Denial) (string, error)
+	// Used is told, when set, of every request whose signature was right.
+	Used func(c *identity.Caller, service, region string, at time.Time)
 }
 
 // exchange is one request on its way.
@@ -106,7 +111,11 @@ func (x *exchange) serve() error {
 
 func (x *exchange) run(caller *identity.Caller) error {
 	in := x.op.NewInput()
-	ctx := identity.With(x.r.Context(), x.call(caller))
+	call := x.call(caller)
+	if x.h.Used != nil && !x.auth.Anonymous {
+		x.h.Used(caller, x.svc.SigningName, call.Region, call.Time)
+	}
+	ctx := identity.With(x.r.Context(), call)
 	ctx, pending := withPending(ctx)
 	reg := x.h.Registry
 	var out any
@@ -306,6 +315,7 @@ func (x *exchange) fail(err error) {
 			"code", e.Code, "error", errors.Unwrap(e))
 	}
 	x.observe(e.Code, e.Status)
+	x.explainDenial(err)
 	if svc == nil {
 		writeUnrouted(x.w, x.r, x.requestID, e)
 		return

@@ -14,7 +14,6 @@ import (
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/authz"
-	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol/wire"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
@@ -205,6 +204,9 @@ func (r *Registry) invoke(ctx context.Context, p *audit.Pending, b *binding, in 
 		if e.AuditCode != "" {
 			code = e.AuditCode
 		}
+		if d, ok := errors.AsType[*Denial](err); ok {
+			entry.Deny(d.record())
+		}
 		entry.Fail(code, e.Message)
 		return nil, err
 	}
@@ -256,10 +258,7 @@ func (r *Registry) authorize(ctx context.Context, svc *schema.Service, c *Check)
 	if d.Effect == authz.Allowed {
 		return nil
 	}
-	if c.Denied != nil && d.Effect != authz.ExplicitlyDenied {
-		return c.Denied
-	}
-	return accessDenied(svc, authz.DeniedMessage(identity.From(ctx).Caller.Name(), c.Action, c.Resource, d))
+	return deny(ctx, svc, c, d)
 }
 
 // accessDenied is the service's form of a refusal; every service writes

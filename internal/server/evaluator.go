@@ -8,6 +8,7 @@ import (
 
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/organizations"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 )
 
@@ -18,16 +19,27 @@ type policySource interface {
 	PoliciesOf(ctx context.Context, c *identity.Caller) (authz.Policies, error)
 }
 
+// controlSource is what the evaluator needs from Organizations.
+type controlSource interface {
+	// MembershipOf returns the place of an account in its organization with the
+	// control policies that bind it there; the zero Membership when it is in none.
+	MembershipOf(ctx context.Context, account string) (organizations.Membership, error)
+}
+
 // evaluator answers the pipeline's checks: the caller's policies from IAM, the
-// resource's from the check, decided by package authz. There is no other door.
-type evaluator struct{ policies policySource }
+// resource's from the check, control policies from Organizations, decided by
+// package authz. There is no other door.
+type evaluator struct {
+	policies policySource
+	controls controlSource
+}
 
 // Decide implements protocol.Authorizer.
 func (e *evaluator) Decide(ctx context.Context, c *protocol.Check) (authz.Decision, error) {
 	call := identity.From(ctx)
 	caller := call.Caller
 	var policies authz.Policies
-	if caller.Type != identity.Service && caller.Type != identity.Anonymous {
+	if caller.Account != "" && caller.Type != identity.Service {
 		var err error
 		if policies, err = e.policies.PoliciesOf(ctx, caller); err != nil {
 			return authz.Decision{}, err
@@ -43,12 +55,61 @@ func (e *evaluator) Decide(ctx context.Context, c *protocol.Check) (authz.Decisi
 		conditions = authz.NewContext()
 	}
 	globalConditions(conditions, call, account)
+	if err := e.control(ctx, &policies, conditions, caller, account, c); err != nil {
+		return authz.Decision{}, err
+	}
 	req := authz.Request{
 		Principal: principalOf(caller), Action: c.Action, Resource: c.Resource, ResourceAccount: account, Context: conditions,
 		KMSKey: c.Kind == protocol.KMSKey, Trust: c.Kind == protocol.RoleTrust,
 		EncryptionContext: c.EncryptionContext, GrantID: caller.GrantID,
 	}
-	return authz.Decide(&req, &policies, c.Grants), nil
+	d := authz.Decide(&req, &policies, c.Grants)
+	if d.Effect != authz.Allowed {
+		d.Explanation = explainDenial(req, &policies, c.Grants, d)
+	}
+	return d, nil
+}
+
+// explainDenial takes the request by value, so that an allowed one stays off
+// the heap.
+func explainDenial(req authz.Request, policies *authz.Policies, grants []authz.Grant, d authz.Decision) *authz.Explanation {
+	return authz.Explain(&req, policies, grants, d)
+}
+
+// control adds the control policies of the organizations that caller and
+// resource are in, and the condition keys that tell of them.
+func (e *evaluator) control(ctx context.Context, p *authz.Policies, conditions authz.Context, caller *identity.Caller, account string, c *protocol.Check) error {
+	var own organizations.Membership
+	if caller.Account != "" {
+		var err error
+		if own, err = e.controls.MembershipOf(ctx, caller.Account); err != nil {
+			return err
+		}
+		p.SCP = own.SCP
+		if own.Organization != "" {
+			conditions.Set("aws:PrincipalOrgID", own.Organization)
+			conditions.SetMulti("aws:PrincipalOrgPaths", own.Path)
+		}
+	}
+	of := own
+	if account != caller.Account {
+		if account == "" {
+			return nil
+		}
+		var err error
+		if of, err = e.controls.MembershipOf(ctx, account); err != nil {
+			return err
+		}
+	}
+	if of.Organization == "" {
+		return nil
+	}
+	conditions.Set("aws:ResourceOrgID", of.Organization)
+	conditions.SetMulti("aws:ResourceOrgPaths", of.Path)
+	if organizations.ControlsResource(c.Action, c.Resource) {
+		p.RCP = of.RCP
+	}
+	return nil
 }
 
 func principalOf(c *identity.Caller) authz.Principal {
@@ -60,6 +121,10 @@ func principalOf(c *identity.Caller) authz.Principal {
 		p.Type, p.UserID = authz.User, c.PrincipalID
 	case identity.AssumedRole:
 		p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, c.RoleARN, c.RoleID
+	case identity.FederatedUser:
+		p.Type, p.UserARN, p.UserID = authz.FederatedUser, c.UserARN, c.UserID
+	case identity.WebIdentity:
+		p.Type, p.ARN = authz.Federated, c.Provider
 	case identity.Service:
 		p.Type, p.Service, p.ServiceNames = authz.Service, c.ServiceName, []string{c.ServiceName, c.GlobalServiceName()}
 	default:
@@ -120,8 +185,12 @@ func principalConditions(c authz.Context, caller *identity.Caller) {
 		}
 		return
 	}
-	if caller.Type == identity.Anonymous {
+	switch caller.Type {
+	case identity.Anonymous:
 		c.Set("aws:PrincipalType", "Anonymous")
+		return
+	case identity.WebIdentity:
+		c.Set("aws:FederatedProvider", caller.Provider)
 		return
 	}
 	c.Set("aws:PrincipalAccount", caller.Account)
@@ -137,11 +206,23 @@ func principalConditions(c authz.Context, caller *identity.Caller) {
 	case identity.AssumedRole:
 		c.Set("aws:PrincipalType", "AssumedRole")
 		c.Set("aws:PrincipalArn", caller.RoleARN)
+		if caller.Provider != "" {
+			c.Set("aws:FederatedProvider", caller.Provider)
+		}
+	case identity.FederatedUser:
+		c.Set("aws:PrincipalType", "FederatedUser")
+		c.Set("aws:PrincipalArn", caller.ARN)
+	}
+	if caller.SourceIdentity != "" {
+		c.Set("aws:SourceIdentity", caller.SourceIdentity)
 	}
 	for name, value := range caller.SessionTags {
 		c.Set("aws:PrincipalTag/"+name, value)
 	}
 	if !caller.IssuedAt.IsZero() {
 		c.SetTime("aws:TokenIssueTime", caller.IssuedAt.Truncate(time.Second))
+		// There are no MFA devices: no session was made with one. Requests with
+		// long-term keys do not have the key at all.
+		c.SetBool("aws:MultiFactorAuthPresent", false)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/jobs"
 	"github.com/sagekeep/sagekeep/internal/kms"
+	"github.com/sagekeep/sagekeep/internal/organizations"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/s3"
 	"github.com/sagekeep/sagekeep/internal/seal"
@@ -42,13 +43,14 @@ type Server struct {
 	// Each service has object files of its own, so that none sweeps another's.
 	objects, scenes blob.Store
 
-	registry   *protocol.Registry
-	verifier   *sigv4.Verifier
-	iam        *iam.Service
-	kms        *kms.Service
-	s3         *s3.Service
-	geospatial *geospatial.Service
-	jobs       *jobs.Runner
+	registry      *protocol.Registry
+	verifier      *sigv4.Verifier
+	iam           *iam.Service
+	organizations *organizations.Service
+	kms           *kms.Service
+	s3            *s3.Service
+	geospatial    *geospatial.Service
+	jobs          *jobs.Runner
 
 	creds   Credentials
 	credsMu sync.Mutex
@@ -121,7 +123,8 @@ func (s *Server) openBlobs(service string) (blob.Store, error) {
 // outside.
 func (s *Server) wire() {
 	s.iam = iam.New(iam.Deps{Store: s.store, Keyring: s.dir.keyring})
-	s.registry = protocol.NewRegistry(&evaluator{policies: s.iam}, s.store.Journal())
+	s.organizations = &organizations.Service{}
+	s.registry = protocol.NewRegistry(&evaluator{policies: s.iam, controls: s.organizations}, s.store.Journal())
 	s.verifier = &sigv4.Verifier{Lookup: s.iam.Lookup}
 	s.kms = kms.New(kms.Config{
 		Store: s.store, Keyring: s.dir.keyring, Epochs: s.dir.epochs, Principals: s.iam, Authorizer: s.registry,

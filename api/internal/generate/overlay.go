@@ -26,7 +26,14 @@ type serviceOverlay struct {
 	Patterns     []overlayPattern    `json:"patterns"`     // RE2 form of a shape's pattern
 	Sensitive    []overlaySensitive  `json:"sensitive"`    // shapes that no record or error text may show
 	Headers      []overlayHeaders    `json:"headers"`      // headers that an operation reads besides the model's
+	Drop         []overlayDrop       `json:"drop"`         // members that generated code cannot express
 	Errors       []overlayErrorGroup `json:"errors"`       // errors the model does not declare, or not for our operations
+}
+
+type overlayDrop struct {
+	Shape  string `json:"shape"`
+	Member string `json:"member"`
+	Source string `json:"source"`
 }
 
 type overlayText struct {
@@ -126,6 +133,9 @@ func (o *serviceOverlay) sources() []string {
 	for _, h := range o.Headers {
 		all = append(all, h.Source)
 	}
+	for _, d := range o.Drop {
+		all = append(all, d.Source)
+	}
 	for _, e := range o.Errors {
 		all = append(all, e.Source)
 	}
@@ -147,6 +157,13 @@ func (o *serviceOverlay) amend(m *apiModel) error {
 		if err := h.amend(m); err != nil {
 			return err
 		}
+	}
+	for _, d := range o.Drop {
+		shape := m.Shapes[d.Shape]
+		if shape == nil || !slices.ContainsFunc(shape.Members, func(r namedRef) bool { return r.Name == d.Member }) {
+			return fmt.Errorf("overlay: drop names %s of %s, which is not in the model", d.Member, d.Shape)
+		}
+		shape.Members = slices.DeleteFunc(shape.Members, func(r namedRef) bool { return r.Name == d.Member })
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ var packages = []apiPackage{
 	{Folder: "sts", Model: "sts", Name: "sts"},
 	{Folder: "s3", Model: "s3", Name: "s3"},
 	{Folder: "cloudtrail", Model: "cloudtrail", Name: "cloudtrail"},
+	{Folder: "organizations", Model: "organizations", Name: "organizations"},
 	{Folder: "geospatial", Model: "sagemaker-geospatial", Name: "sagemaker-geospatial"},
 }
 

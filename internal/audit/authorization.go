@@ -1,0 +1,57 @@
+package audit
+
+import (
+	"slices"
+
+	"github.com/sagekeep/sagekeep/internal/authz"
+)
+
+// Authorization is why a call was refused. It stands in additionalEventData
+// under "authorization"; AWS has no such member.
+type Authorization struct {
+	Action          string `json:"action"`
+	Resource        string `json:"resource"`
+	ResourceAccount string `json:"resourceAccount,omitempty"`
+	Decision        string `json:"decision"` // ImplicitlyDenied or ExplicitlyDenied
+	Layer           string `json:"layer"`
+	Policy          string `json:"policy,omitempty"`
+	Statement       string `json:"statement,omitempty"` // Sid, or index from 0
+	Reason          string `json:"reason,omitempty"`
+	// Unmet is what kept the nearest statements from allowing, Changes what
+	// would allow.
+	Unmet   []authz.Fact   `json:"unmet,omitempty"`
+	Changes []authz.Change `json:"changes,omitempty"`
+}
+
+// ofResource reports whether the layer belongs to the account of the resource,
+// not to the caller's.
+func ofResource(layer string) bool {
+	return layer == authz.LayerResource || layer == authz.LayerRCP || layer == authz.LayerGrant
+}
+
+// seenBy returns what one account may read: policies are quoted to their owner
+// alone.
+func (a *Authorization) seenBy(account, caller string) *Authorization {
+	owner := a.ResourceAccount
+	if owner == "" || owner == caller {
+		return a
+	}
+	hidden := func(layer string) bool {
+		if ofResource(layer) {
+			return account != owner
+		}
+		return account != caller
+	}
+	n := *a
+	if hidden(a.Layer) {
+		n.Policy, n.Statement, n.Reason = "", "", ""
+	}
+	n.Unmet = slices.DeleteFunc(slices.Clone(a.Unmet), func(f authz.Fact) bool { return hidden(f.Layer) })
+	n.Changes = slices.Clone(a.Changes)
+	for i := range n.Changes {
+		if c := &n.Changes[i]; hidden(c.Layer) {
+			c.Policy, c.Statement = "", ""
+		}
+	}
+	return &n
+}
