@@ -163,19 +163,25 @@ func (s *Service) DeleteAccessKey(ctx context.Context, in *iamapi.DeleteAccessKe
 		if err != nil {
 			return err
 		}
+		if err := s.forgetUse(tx, account, k.ID); err != nil {
+			return err
+		}
 		return s.keys.Delete(tx, k.ID)
 	})
 }
 
-// GetAccessKeyLastUsed names the owner of a key. The time of last use is not
-// kept, as for a key that was never used: reads write no rows, and the audit
-// trail has every use.
+// GetAccessKeyLastUsed names the owner of a key and says when, for which
+// service and where a request was last signed with it.
 //
 // Errors: NoSuchEntity.
 func (s *Service) GetAccessKeyLastUsed(ctx context.Context, in *iamapi.GetAccessKeyLastUsedInput) (*iamapi.GetAccessKeyLastUsedOutput, error) {
 	var k accessKeyRow
+	var u useRow
 	err := s.view(ctx, func(tx *store.Tx) (err error) {
-		k, err = s.keys.Get(tx, in.AccessKeyId)
+		if k, err = s.keys.Get(tx, in.AccessKeyId); err != nil {
+			return err
+		}
+		u, err = s.lastUse(tx, k.Account, k.ID)
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) || err == nil && k.Account != accountOf(ctx) {
@@ -184,7 +190,5 @@ func (s *Service) GetAccessKeyLastUsed(ctx context.Context, in *iamapi.GetAccess
 	if err != nil {
 		return nil, err
 	}
-	return &iamapi.GetAccessKeyLastUsedOutput{
-		UserName: optional(k.UserName), AccessKeyLastUsed: &iamapi.AccessKeyLastUsed{ServiceName: "N/A", Region: "N/A"},
-	}, nil
+	return &iamapi.GetAccessKeyLastUsedOutput{UserName: optional(k.UserName), AccessKeyLastUsed: keyLastUsed(u)}, nil
 }

@@ -85,8 +85,8 @@ func (s *Service) GetRole(ctx context.Context, in *iamapi.GetRoleInput) (*iamapi
 			return err
 		}
 		out.Role = s.roleShape(&e, trust)
-		out.Role.RoleLastUsed = &iamapi.RoleLastUsed{}
-		return nil
+		out.Role.RoleLastUsed, err = s.roleLastUsed(tx, &e)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -178,6 +178,9 @@ func (s *Service) DeleteRole(ctx context.Context, in *iamapi.DeleteRoleInput) (*
 			return err
 		}
 		if err := checkDeletable(&e); err != nil {
+			return err
+		}
+		if err := s.forgetUse(tx, account, e.ID); err != nil {
 			return err
 		}
 		return s.roles.table.Delete(tx, account, strings.ToLower(e.Name))

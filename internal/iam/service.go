@@ -40,6 +40,8 @@ type Service struct {
 	accounts *store.Table[accountRow]
 	keys     *store.Table[accessKeyRow]
 	policies *store.Table[policyRow]
+	used     *store.Table[useRow]
+	uses     uses
 	users    *kind
 	roles    *kind
 	builtin  map[string]policyRow // AWS managed policies by ARN
@@ -61,7 +63,7 @@ func New(d Deps) *Service {
 	}
 	return &Service{
 		store: d.Store, keyring: d.Keyring, now: d.Now,
-		accounts: accountTable(), keys: accessKeyTable(), policies: policyTable(),
+		accounts: accountTable(), keys: accessKeyTable(), policies: policyTable(), used: useTable(),
 		users: userKind(), roles: roleKind(), builtin: builtinPolicies(),
 		keyCache:     newCache[string, keyEntry](cacheSize),
 		tokenCache:   newCache[tokenID, *tokenEntry](cacheSize),
