@@ -8,7 +8,7 @@ import (
 )
 
 func policyCommand() *command {
-	return &command{name: "policy", short: "Try policies", subs: []*command{{
+	return &command{name: "policy", short: "Try, check and explain policies", subs: []*command{{
 		name: "simulate", short: "Decide requests against policies: JSON lines in, verdicts out",
 		example: "sagekeep policy simulate < cases.jsonl",
 		run: func(_ context.Context, _ *flag.FlagSet, io stdio) error {
@@ -18,5 +18,5 @@ func policyCommand() *command {
 			}
 			return err
 		},
-	}}}
+	}, explainCommand()}}
 }

@@ -91,11 +91,20 @@ func tagMap(tags []iamapi.Tag, more map[string]string) map[string]string {
 
 // PrincipalExists reports whether a policy or grant may name the principal: any
 // account (as id or root ARN), and a user, role or session of a role that
-// exists. uniqueID is the user's or role's; "" for an account. When rows cannot
+// exists, a user or role also by its unique id. uniqueID is the user's or role's; "" for an account. When rows cannot
 // be read the answer is no.
 func (s *Service) PrincipalExists(ctx context.Context, principalARN string) (uniqueID string, ok bool) {
 	if validAccount(principalARN) {
 		return "", true
+	}
+	for _, k := range []*kind{s.users, s.roles} {
+		if strings.HasPrefix(principalARN, k.idPrefix) {
+			err := s.view(ctx, func(tx *store.Tx) (err error) {
+				ok, err = k.idExists(tx, principalARN)
+				return err
+			})
+			return principalARN, ok && err == nil
+		}
 	}
 	a, ok := parseARN(principalARN)
 	if !ok || !validAccount(a.account) {
@@ -109,6 +118,48 @@ func (s *Service) PrincipalExists(ctx context.Context, principalARN string) (uni
 		return err
 	})
 	return uniqueID, err == nil
+}
+
+// NamesNow returns what stands today in place of ARNs that a policy was bound
+// to, ARN to unique id, when it was saved: the unique id of a principal that is
+// gone, the new ARN of one that was renamed. Names that still hold are left out.
+// Source: IAM User Guide, "AWS JSON policy elements: Principal".
+func (s *Service) NamesNow(ctx context.Context, bound map[string]string) (names map[string]string, err error) {
+	err = s.view(ctx, func(tx *store.Tx) (err error) {
+		names, err = s.namesNow(tx, bound)
+		return err
+	})
+	return names, err
+}
+
+func (s *Service) namesNow(tx *store.Tx, bound map[string]string) (map[string]string, error) {
+	names := map[string]string{}
+	for arn, id := range bound {
+		if id == "" {
+			continue
+		}
+		now, err := s.principalID(tx, arn)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, fmt.Errorf("read principal of a policy: %w", err)
+		}
+		if now == id {
+			continue
+		}
+		names[arn] = id
+		k := s.users
+		if strings.HasPrefix(id, s.roles.idPrefix) {
+			k = s.roles
+		}
+		for row, err := range k.table.ByIndex(tx, byID, store.Key{id}, store.ScanOptions{Limit: 1}) {
+			if err != nil {
+				return nil, fmt.Errorf("read principal of a policy: %w", err)
+			}
+			if !strings.Contains(arn, ":assumed-role/") {
+				names[arn] = k.arn(&row.Value)
+			}
+		}
+	}
+	return names, nil
 }
 
 // ManagedPolicyExists reports whether the account can use the managed policy

@@ -1,9 +1,7 @@
 package iam
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
@@ -109,56 +107,11 @@ func compileTrust(e *entity) *authz.Policy {
 	return compile(authz.TrustPolicy, "trust policy of "+e.Name, e.Trust).Bind(e.TrustIDs)
 }
 
-// shownTrust is the trust policy with the unique ids of principals that are
-// gone in place of their ARNs.
-// Source: IAM User Guide, "AWS JSON policy elements: Principal".
+// shownTrust is the trust policy with the principals' names of today.
 func (s *Service) shownTrust(tx *store.Tx, e *entity) (string, error) {
-	gone := map[string]string{}
-	for name, id := range e.TrustIDs {
-		now, err := s.principalID(tx, name)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return "", fmt.Errorf("read principal of a trust policy: %w", err)
-		}
-		if now != id {
-			gone[name] = id
-		}
+	names, err := s.namesNow(tx, e.TrustIDs)
+	if err != nil {
+		return "", err
 	}
-	if len(gone) == 0 {
-		return e.Trust, nil
-	}
-	var doc map[string]any
-	if err := json.Unmarshal([]byte(e.Trust), &doc); err != nil {
-		return "", fmt.Errorf("read trust policy: %w", err)
-	}
-	statements, ok := doc["Statement"].([]any)
-	if !ok {
-		statements = []any{doc["Statement"]}
-	}
-	for _, st := range statements {
-		m, _ := st.(map[string]any)
-		for _, element := range []string{"Principal", "NotPrincipal"} {
-			if principals, ok := m[element].(map[string]any); ok {
-				principals["AWS"] = replaceNames(principals["AWS"], gone)
-				if principals["AWS"] == nil {
-					delete(principals, "AWS")
-				}
-			}
-		}
-	}
-	b, err := json.Marshal(doc)
-	return string(b), err
-}
-
-func replaceNames(v any, by map[string]string) any {
-	switch v := v.(type) {
-	case string:
-		if id, ok := by[v]; ok {
-			return id
-		}
-	case []any:
-		for i := range v {
-			v[i] = replaceNames(v[i], by)
-		}
-	}
-	return v
+	return authz.RenamePrincipals(e.Trust, names)
 }

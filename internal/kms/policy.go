@@ -64,7 +64,7 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 	ids := map[string]string{}
 	for _, ref := range p.Principals() {
 		switch ref.Form {
-		case authz.FormUser, authz.FormRole, authz.FormSession:
+		case authz.FormUser, authz.FormRole, authz.FormSession, authz.FormUserID, authz.FormRoleID:
 			id, ok := s.Principals.PrincipalExists(ctx, ref.Value)
 			if !ok {
 				return kmsapi.MalformedPolicyDocumentException("Policy contains a statement with one or more invalid principals.")
@@ -107,7 +107,15 @@ func (s *Service) GetKeyPolicy(ctx context.Context, in *kmsapi.GetKeyPolicyInput
 	if err != nil {
 		return nil, err
 	}
-	return &kmsapi.GetKeyPolicyOutput{Policy: new(k.Policy), PolicyName: new(defaultPolicyName)}, nil
+	names, err := s.Principals.NamesNow(ctx, k.PolicyPrincipals)
+	if err != nil {
+		return nil, err
+	}
+	text, err := authz.RenamePrincipals(k.Policy, names)
+	if err != nil {
+		return nil, err
+	}
+	return &kmsapi.GetKeyPolicyOutput{Policy: &text, PolicyName: new(defaultPolicyName)}, nil
 }
 
 func putPolicyCall(in *kmsapi.PutKeyPolicyInput) call {

@@ -23,6 +23,9 @@ import (
 type principals interface {
 	// PrincipalExists returns the unique id of the principal; accounts have none.
 	PrincipalExists(ctx context.Context, arn string) (uniqueID string, ok bool)
+	// NamesNow returns what stands today in place of ARNs that were bound to
+	// unique ids, when that is not the ARN.
+	NamesNow(ctx context.Context, bound map[string]string) (map[string]string, error)
 }
 
 // authorizer evaluates a check without a record: for the lock-out check and for

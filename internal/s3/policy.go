@@ -130,7 +130,7 @@ func (s *Service) parsePolicy(ctx context.Context, b *bucketState, text string) 
 	ids := map[string]string{}
 	for _, ref := range p.Principals() {
 		switch ref.Form {
-		case authz.FormUser, authz.FormRole, authz.FormSession, authz.FormAccount:
+		case authz.FormUser, authz.FormRole, authz.FormSession, authz.FormUserID, authz.FormRoleID, authz.FormAccount:
 			value := ref.Value
 			if ref.Form == authz.FormAccount {
 				value = "arn:aws:iam::" + ref.Account + ":root"
@@ -202,7 +202,15 @@ func (s *Service) GetBucketPolicy(ctx context.Context, in *s3api.GetBucketPolicy
 	if b.Policy == "" {
 		return nil, s3api.NoSuchBucketPolicy("The bucket policy does not exist").With("BucketName", in.Bucket)
 	}
-	return &s3api.GetBucketPolicyOutput{Policy: new(b.Policy)}, nil
+	names, err := s.Principals.NamesNow(ctx, b.PolicyPrincipals)
+	if err != nil {
+		return nil, err
+	}
+	text, err := authz.RenamePrincipals(b.Policy, names)
+	if err != nil {
+		return nil, err
+	}
+	return &s3api.GetBucketPolicyOutput{Policy: &text}, nil
 }
 
 func (s *Service) deletePolicyChecks(ctx context.Context, in *s3api.DeleteBucketPolicyInput) ([]protocol.Check, error) {

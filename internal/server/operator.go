@@ -37,6 +37,7 @@ func (s *Server) operatorCalls() map[string]operatorCall {
 		"CreateAccount":    s.operatorCreateAccount,
 		"ImportCollection": s.operatorImportCollection,
 		"JobProgress":      s.operatorJobProgress,
+		"ExplainEvent":     s.operatorExplainEvent,
 	}
 }
 
