@@ -22,6 +22,25 @@ const (
 	CustomerMasterKeySpecSm2              CustomerMasterKeySpec = "SM2"
 )
 
+// DataKeyPairSpec is an enumeration of the API.
+type DataKeyPairSpec string
+
+// The values of DataKeyPairSpec.
+const (
+	DataKeyPairSpecRsa2048             DataKeyPairSpec = "RSA_2048"
+	DataKeyPairSpecRsa3072             DataKeyPairSpec = "RSA_3072"
+	DataKeyPairSpecRsa4096             DataKeyPairSpec = "RSA_4096"
+	DataKeyPairSpecEccNistP256         DataKeyPairSpec = "ECC_NIST_P256"
+	DataKeyPairSpecEccNistP384         DataKeyPairSpec = "ECC_NIST_P384"
+	DataKeyPairSpecEccNistP521         DataKeyPairSpec = "ECC_NIST_P521"
+	DataKeyPairSpecEccSecgP256k1       DataKeyPairSpec = "ECC_SECG_P256K1"
+	DataKeyPairSpecSm2                 DataKeyPairSpec = "SM2"
+	DataKeyPairSpecEccNistEdwards25519 DataKeyPairSpec = "ECC_NIST_EDWARDS25519"
+	DataKeyPairSpecMlKem512            DataKeyPairSpec = "ML_KEM_512"
+	DataKeyPairSpecMlKem768            DataKeyPairSpec = "ML_KEM_768"
+	DataKeyPairSpecMlKem1024           DataKeyPairSpec = "ML_KEM_1024"
+)
+
 // DataKeySpec is an enumeration of the API.
 type DataKeySpec string
 
@@ -210,6 +229,16 @@ const (
 	MacAlgorithmSpecHmacSha256 MacAlgorithmSpec = "HMAC_SHA_256"
 	MacAlgorithmSpecHmacSha384 MacAlgorithmSpec = "HMAC_SHA_384"
 	MacAlgorithmSpecHmacSha512 MacAlgorithmSpec = "HMAC_SHA_512"
+)
+
+// MessageType is an enumeration of the API.
+type MessageType string
+
+// The values of MessageType.
+const (
+	MessageTypeRaw        MessageType = "RAW"
+	MessageTypeDigest     MessageType = "DIGEST"
+	MessageTypeExternalMu MessageType = "EXTERNAL_MU"
 )
 
 // MultiRegionKeyType is an enumeration of the API.

@@ -98,6 +98,16 @@ func KMSInternalException(format string, args ...any) *schema.Error {
 	return schema.NewError("KMSInternalException", 500, format, args...)
 }
 
+// KMSInvalidMacException makes the error with code KMSInvalidMacException and HTTP status 400.
+func KMSInvalidMacException(format string, args ...any) *schema.Error {
+	return schema.NewError("KMSInvalidMacException", 400, format, args...)
+}
+
+// KMSInvalidSignatureException makes the error with code KMSInvalidSignatureException and HTTP status 400.
+func KMSInvalidSignatureException(format string, args ...any) *schema.Error {
+	return schema.NewError("KMSInvalidSignatureException", 400, format, args...)
+}
+
 // KMSInvalidStateException makes the error with code KMSInvalidStateException and HTTP status 400.
 func KMSInvalidStateException(format string, args ...any) *schema.Error {
 	return schema.NewError("KMSInvalidStateException", 400, format, args...)
@@ -179,6 +189,8 @@ func Errors() map[string]func(format string, args ...any) *schema.Error {
 		"InvalidKeyUsageException":                     InvalidKeyUsageException,
 		"InvalidMarkerException":                       InvalidMarkerException,
 		"KMSInternalException":                         KMSInternalException,
+		"KMSInvalidMacException":                       KMSInvalidMacException,
+		"KMSInvalidSignatureException":                 KMSInvalidSignatureException,
 		"KMSInvalidStateException":                     KMSInvalidStateException,
 		"KeyUnavailableException":                      KeyUnavailableException,
 		"LimitExceededException":                       LimitExceededException,

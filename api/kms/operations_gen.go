@@ -82,16 +82,22 @@ func Operations() []*schema.Operation {
 		CreateAlias.Operation,
 		CreateGrant.Operation,
 		CreateKey.Operation,
+		Decapsulate.Operation,
 		Decrypt.Operation,
 		DeleteAlias.Operation,
+		DeriveSharedSecret.Operation,
 		DescribeKey.Operation,
 		DisableKey.Operation,
 		DisableKeyRotation.Operation,
 		EnableKey.Operation,
 		EnableKeyRotation.Operation,
+		Encapsulate.Operation,
 		Encrypt.Operation,
 		GenerateDataKey.Operation,
+		GenerateDataKeyPair.Operation,
+		GenerateDataKeyPairWithoutPlaintext.Operation,
 		GenerateDataKeyWithoutPlaintext.Operation,
+		GenerateMac.Operation,
 		GenerateRandom.Operation,
 		GetKeyPolicy.Operation,
 		GetKeyRotationStatus.Operation,
@@ -109,10 +115,13 @@ func Operations() []*schema.Operation {
 		RevokeGrant.Operation,
 		RotateKeyOnDemand.Operation,
 		ScheduleKeyDeletion.Operation,
+		Sign.Operation,
 		TagResource.Operation,
 		UntagResource.Operation,
 		UpdateAlias.Operation,
 		UpdateKeyDescription.Operation,
+		Verify.Operation,
+		VerifyMac.Operation,
 	}
 }
 
@@ -167,6 +176,20 @@ var CreateKey = schema.Op[CreateKeyInput, CreateKeyOutput]{Operation: &schema.Op
 	NewOutput: func() any { return new(CreateKeyOutput) },
 }}
 
+// Decapsulate is the operation of that name.
+var Decapsulate = schema.Op[DecapsulateInput, DecapsulateOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "Decapsulate",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDecapsulateInput,
+	Output:    shapeDecapsulateOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(DecapsulateInput) },
+	NewOutput: func() any { return new(DecapsulateOutput) },
+}}
+
 // Decrypt is the operation of that name.
 var Decrypt = schema.Op[DecryptInput, DecryptOutput]{Operation: &schema.Operation{
 	Service:   Service,
@@ -191,6 +214,20 @@ var DeleteAlias = schema.Op[DeleteAliasInput, schema.Nothing]{Operation: &schema
 	Input:     shapeDeleteAliasInput,
 	NewInput:  func() any { return new(DeleteAliasInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// DeriveSharedSecret is the operation of that name.
+var DeriveSharedSecret = schema.Op[DeriveSharedSecretInput, DeriveSharedSecretOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DeriveSharedSecret",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDeriveSharedSecretInput,
+	Output:    shapeDeriveSharedSecretOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(DeriveSharedSecretInput) },
+	NewOutput: func() any { return new(DeriveSharedSecretOutput) },
 }}
 
 // DescribeKey is the operation of that name.
@@ -255,6 +292,20 @@ var EnableKeyRotation = schema.Op[EnableKeyRotationInput, schema.Nothing]{Operat
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
+// Encapsulate is the operation of that name.
+var Encapsulate = schema.Op[EncapsulateInput, EncapsulateOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "Encapsulate",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeEncapsulateInput,
+	Output:    shapeEncapsulateOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(EncapsulateInput) },
+	NewOutput: func() any { return new(EncapsulateOutput) },
+}}
+
 // Encrypt is the operation of that name.
 var Encrypt = schema.Op[EncryptInput, EncryptOutput]{Operation: &schema.Operation{
 	Service:   Service,
@@ -283,6 +334,34 @@ var GenerateDataKey = schema.Op[GenerateDataKeyInput, GenerateDataKeyOutput]{Ope
 	NewOutput: func() any { return new(GenerateDataKeyOutput) },
 }}
 
+// GenerateDataKeyPair is the operation of that name.
+var GenerateDataKeyPair = schema.Op[GenerateDataKeyPairInput, GenerateDataKeyPairOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "GenerateDataKeyPair",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeGenerateDataKeyPairInput,
+	Output:    shapeGenerateDataKeyPairOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(GenerateDataKeyPairInput) },
+	NewOutput: func() any { return new(GenerateDataKeyPairOutput) },
+}}
+
+// GenerateDataKeyPairWithoutPlaintext is the operation of that name.
+var GenerateDataKeyPairWithoutPlaintext = schema.Op[GenerateDataKeyPairWithoutPlaintextInput, GenerateDataKeyPairWithoutPlaintextOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "GenerateDataKeyPairWithoutPlaintext",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeGenerateDataKeyPairWithoutPlaintextInput,
+	Output:    shapeGenerateDataKeyPairWithoutPlaintextOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(GenerateDataKeyPairWithoutPlaintextInput) },
+	NewOutput: func() any { return new(GenerateDataKeyPairWithoutPlaintextOutput) },
+}}
+
 // GenerateDataKeyWithoutPlaintext is the operation of that name.
 var GenerateDataKeyWithoutPlaintext = schema.Op[GenerateDataKeyWithoutPlaintextInput, GenerateDataKeyWithoutPlaintextOutput]{Operation: &schema.Operation{
 	Service:   Service,
@@ -295,6 +374,20 @@ var GenerateDataKeyWithoutPlaintext = schema.Op[GenerateDataKeyWithoutPlaintextI
 	ReadOnly:  true,
 	NewInput:  func() any { return new(GenerateDataKeyWithoutPlaintextInput) },
 	NewOutput: func() any { return new(GenerateDataKeyWithoutPlaintextOutput) },
+}}
+
+// GenerateMac is the operation of that name.
+var GenerateMac = schema.Op[GenerateMacInput, GenerateMacOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "GenerateMac",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeGenerateMacInput,
+	Output:    shapeGenerateMacOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(GenerateMacInput) },
+	NewOutput: func() any { return new(GenerateMacOutput) },
 }}
 
 // GenerateRandom is the operation of that name.
@@ -527,6 +620,20 @@ var ScheduleKeyDeletion = schema.Op[ScheduleKeyDeletionInput, ScheduleKeyDeletio
 	NewOutput: func() any { return new(ScheduleKeyDeletionOutput) },
 }}
 
+// Sign is the operation of that name.
+var Sign = schema.Op[SignInput, SignOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "Sign",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeSignInput,
+	Output:    shapeSignOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(SignInput) },
+	NewOutput: func() any { return new(SignOutput) },
+}}
+
 // TagResource is the operation of that name.
 var TagResource = schema.Op[TagResourceInput, schema.Nothing]{Operation: &schema.Operation{
 	Service:   Service,
@@ -573,4 +680,32 @@ var UpdateKeyDescription = schema.Op[UpdateKeyDescriptionInput, schema.Nothing]{
 	Input:     shapeUpdateKeyDescriptionInput,
 	NewInput:  func() any { return new(UpdateKeyDescriptionInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// Verify is the operation of that name.
+var Verify = schema.Op[VerifyInput, VerifyOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "Verify",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeVerifyInput,
+	Output:    shapeVerifyOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(VerifyInput) },
+	NewOutput: func() any { return new(VerifyOutput) },
+}}
+
+// VerifyMac is the operation of that name.
+var VerifyMac = schema.Op[VerifyMacInput, VerifyMacOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "VerifyMac",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeVerifyMacInput,
+	Output:    shapeVerifyMacOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(VerifyMacInput) },
+	NewOutput: func() any { return new(VerifyMacOutput) },
 }}

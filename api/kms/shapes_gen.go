@@ -183,6 +183,25 @@ var shapeCustomerMasterKeySpec = &schema.Shape{
 	},
 }
 
+var shapeDataKeyPairSpec = &schema.Shape{
+	Name: "DataKeyPairSpec",
+	Kind: schema.String,
+	Enum: []string{
+		"RSA_2048",
+		"RSA_3072",
+		"RSA_4096",
+		"ECC_NIST_P256",
+		"ECC_NIST_P384",
+		"ECC_NIST_P521",
+		"ECC_SECG_P256K1",
+		"SM2",
+		"ECC_NIST_EDWARDS25519",
+		"ML_KEM_512",
+		"ML_KEM_768",
+		"ML_KEM_1024",
+	},
+}
+
 var shapeDataKeySpec = &schema.Shape{
 	Name: "DataKeySpec",
 	Kind: schema.String,
@@ -195,6 +214,28 @@ var shapeDataKeySpec = &schema.Shape{
 var shapeDateType = &schema.Shape{
 	Name: "DateType",
 	Kind: schema.Timestamp,
+}
+
+var shapeDecapsulateInput = &schema.Shape{
+	Name: "DecapsulateInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "SharedSecretCiphertextBlob", Shape: shapeCiphertextType, Required: true},
+		{Name: "EncapsulationAlgorithm", Shape: shapeEncapsulationAlgorithmSpec, Required: true},
+		{Name: "GrantTokens", Shape: shapeGrantTokenList},
+		{Name: "DryRun", Shape: shapeNullableBooleanType},
+	},
+}
+
+var shapeDecapsulateOutput = &schema.Shape{
+	Name: "DecapsulateOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "SharedSecret", Shape: shapePlaintextType},
+		{Name: "EncapsulationAlgorithm", Shape: shapeEncapsulationAlgorithmSpec},
+	},
 }
 
 var shapeDecryptInput = &schema.Shape{
@@ -229,6 +270,31 @@ var shapeDeleteAliasInput = &schema.Shape{
 	Kind: schema.Structure,
 	Members: []schema.Member{
 		{Name: "AliasName", Shape: shapeAliasNameType, Required: true},
+	},
+}
+
+var shapeDeriveSharedSecretInput = &schema.Shape{
+	Name: "DeriveSharedSecretInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "KeyAgreementAlgorithm", Shape: shapeKeyAgreementAlgorithmSpec, Required: true},
+		{Name: "PublicKey", Shape: shapePublicKeyType, Required: true},
+		{Name: "GrantTokens", Shape: shapeGrantTokenList},
+		{Name: "DryRun", Shape: shapeNullableBooleanType},
+		{Name: "Recipient", Shape: shapeRecipientInfo},
+	},
+}
+
+var shapeDeriveSharedSecretOutput = &schema.Shape{
+	Name: "DeriveSharedSecretOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "SharedSecret", Shape: shapePlaintextType},
+		{Name: "CiphertextForRecipient", Shape: shapeCiphertextType},
+		{Name: "KeyAgreementAlgorithm", Shape: shapeKeyAgreementAlgorithmSpec},
+		{Name: "KeyOrigin", Shape: shapeOriginType},
 	},
 }
 
@@ -300,6 +366,28 @@ var shapeEnableKeyRotationInput = &schema.Shape{
 	Members: []schema.Member{
 		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
 		{Name: "RotationPeriodInDays", Shape: shapeRotationPeriodInDaysType},
+	},
+}
+
+var shapeEncapsulateInput = &schema.Shape{
+	Name: "EncapsulateInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "EncapsulationAlgorithm", Shape: shapeEncapsulationAlgorithmSpec, Required: true},
+		{Name: "GrantTokens", Shape: shapeGrantTokenList},
+		{Name: "DryRun", Shape: shapeNullableBooleanType},
+	},
+}
+
+var shapeEncapsulateOutput = &schema.Shape{
+	Name: "EncapsulateOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "SharedSecret", Shape: shapePlaintextType},
+		{Name: "SharedSecretCiphertextBlob", Shape: shapeCiphertextType},
+		{Name: "EncapsulationAlgorithm", Shape: shapeEncapsulationAlgorithmSpec},
 	},
 }
 
@@ -409,6 +497,57 @@ var shapeGenerateDataKeyOutput = &schema.Shape{
 	},
 }
 
+var shapeGenerateDataKeyPairInput = &schema.Shape{
+	Name: "GenerateDataKeyPairInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "EncryptionContext", Shape: shapeEncryptionContextType},
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "KeyPairSpec", Shape: shapeDataKeyPairSpec, Required: true},
+		{Name: "GrantTokens", Shape: shapeGrantTokenList},
+		{Name: "Recipient", Shape: shapeRecipientInfo},
+		{Name: "DryRun", Shape: shapeNullableBooleanType},
+	},
+}
+
+var shapeGenerateDataKeyPairOutput = &schema.Shape{
+	Name: "GenerateDataKeyPairOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PrivateKeyCiphertextBlob", Shape: shapeCiphertextType},
+		{Name: "PrivateKeyPlaintext", Shape: shapePlaintextType},
+		{Name: "PublicKey", Shape: shapePublicKeyType},
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "KeyPairSpec", Shape: shapeDataKeyPairSpec},
+		{Name: "CiphertextForRecipient", Shape: shapeCiphertextType},
+		{Name: "KeyMaterialId", Shape: shapeBackingKeyIdType},
+	},
+}
+
+var shapeGenerateDataKeyPairWithoutPlaintextInput = &schema.Shape{
+	Name: "GenerateDataKeyPairWithoutPlaintextInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "EncryptionContext", Shape: shapeEncryptionContextType},
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "KeyPairSpec", Shape: shapeDataKeyPairSpec, Required: true},
+		{Name: "GrantTokens", Shape: shapeGrantTokenList},
+		{Name: "DryRun", Shape: shapeNullableBooleanType},
+	},
+}
+
+var shapeGenerateDataKeyPairWithoutPlaintextOutput = &schema.Shape{
+	Name: "GenerateDataKeyPairWithoutPlaintextOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "PrivateKeyCiphertextBlob", Shape: shapeCiphertextType},
+		{Name: "PublicKey", Shape: shapePublicKeyType},
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "KeyPairSpec", Shape: shapeDataKeyPairSpec},
+		{Name: "KeyMaterialId", Shape: shapeBackingKeyIdType},
+	},
+}
+
 var shapeGenerateDataKeyWithoutPlaintextInput = &schema.Shape{
 	Name: "GenerateDataKeyWithoutPlaintextInput",
 	Kind: schema.Structure,
@@ -429,6 +568,28 @@ var shapeGenerateDataKeyWithoutPlaintextOutput = &schema.Shape{
 		{Name: "CiphertextBlob", Shape: shapeCiphertextType},
 		{Name: "KeyId", Shape: shapeKeyIdType},
 		{Name: "KeyMaterialId", Shape: shapeBackingKeyIdType},
+	},
+}
+
+var shapeGenerateMacInput = &schema.Shape{
+	Name: "GenerateMacInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Message", Shape: shapePlaintextType, Required: true},
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "MacAlgorithm", Shape: shapeMacAlgorithmSpec, Required: true},
+		{Name: "GrantTokens", Shape: shapeGrantTokenList},
+		{Name: "DryRun", Shape: shapeNullableBooleanType},
+	},
+}
+
+var shapeGenerateMacOutput = &schema.Shape{
+	Name: "GenerateMacOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Mac", Shape: shapeCiphertextType},
+		{Name: "MacAlgorithm", Shape: shapeMacAlgorithmSpec},
+		{Name: "KeyId", Shape: shapeKeyIdType},
 	},
 }
 
@@ -975,6 +1136,16 @@ var shapeMarkerType = &schema.Shape{
 	Pattern: `[\x{0020}-\x{00FF}]*`,
 }
 
+var shapeMessageType = &schema.Shape{
+	Name: "MessageType",
+	Kind: schema.String,
+	Enum: []string{
+		"RAW",
+		"DIGEST",
+		"EXTERNAL_MU",
+	},
+}
+
 var shapeMultiRegionConfiguration = &schema.Shape{
 	Name: "MultiRegionConfiguration",
 	Kind: schema.Structure,
@@ -1263,6 +1434,29 @@ var shapeServicePrincipalType = &schema.Shape{
 	Pattern: `^([A-Za-z0-9\-]+)\.([A-Za-z0-9\-]+)(\.[A-Za-z0-9\-]+)+$`,
 }
 
+var shapeSignInput = &schema.Shape{
+	Name: "SignInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "Message", Shape: shapePlaintextType, Required: true},
+		{Name: "MessageType", Shape: shapeMessageType},
+		{Name: "GrantTokens", Shape: shapeGrantTokenList},
+		{Name: "SigningAlgorithm", Shape: shapeSigningAlgorithmSpec, Required: true},
+		{Name: "DryRun", Shape: shapeNullableBooleanType},
+	},
+}
+
+var shapeSignOutput = &schema.Shape{
+	Name: "SignOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "Signature", Shape: shapeCiphertextType},
+		{Name: "SigningAlgorithm", Shape: shapeSigningAlgorithmSpec},
+	},
+}
+
 var shapeSigningAlgorithmSpec = &schema.Shape{
 	Name: "SigningAlgorithmSpec",
 	Kind: schema.String,
@@ -1357,6 +1551,53 @@ var shapeUpdateKeyDescriptionInput = &schema.Shape{
 	Members: []schema.Member{
 		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
 		{Name: "Description", Shape: shapeDescriptionType, Required: true},
+	},
+}
+
+var shapeVerifyInput = &schema.Shape{
+	Name: "VerifyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "Message", Shape: shapePlaintextType, Required: true},
+		{Name: "MessageType", Shape: shapeMessageType},
+		{Name: "Signature", Shape: shapeCiphertextType, Required: true},
+		{Name: "SigningAlgorithm", Shape: shapeSigningAlgorithmSpec, Required: true},
+		{Name: "GrantTokens", Shape: shapeGrantTokenList},
+		{Name: "DryRun", Shape: shapeNullableBooleanType},
+	},
+}
+
+var shapeVerifyMacInput = &schema.Shape{
+	Name: "VerifyMacInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Message", Shape: shapePlaintextType, Required: true},
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "MacAlgorithm", Shape: shapeMacAlgorithmSpec, Required: true},
+		{Name: "Mac", Shape: shapeCiphertextType, Required: true},
+		{Name: "GrantTokens", Shape: shapeGrantTokenList},
+		{Name: "DryRun", Shape: shapeNullableBooleanType},
+	},
+}
+
+var shapeVerifyMacOutput = &schema.Shape{
+	Name: "VerifyMacOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "MacValid", Shape: shapeBooleanType},
+		{Name: "MacAlgorithm", Shape: shapeMacAlgorithmSpec},
+	},
+}
+
+var shapeVerifyOutput = &schema.Shape{
+	Name: "VerifyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "SignatureValid", Shape: shapeBooleanType},
+		{Name: "SigningAlgorithm", Shape: shapeSigningAlgorithmSpec},
 	},
 }
 

@@ -71,6 +71,22 @@ type CreateKeyOutput struct {
 	KeyMetadata *KeyMetadata
 }
 
+// DecapsulateInput is the input of Decapsulate.
+type DecapsulateInput struct {
+	KeyId                      string
+	SharedSecretCiphertextBlob []byte
+	EncapsulationAlgorithm     EncapsulationAlgorithmSpec
+	GrantTokens                []string
+	DryRun                     *bool
+}
+
+// DecapsulateOutput is the output of Decapsulate.
+type DecapsulateOutput struct {
+	KeyId                  *string
+	SharedSecret           []byte
+	EncapsulationAlgorithm EncapsulationAlgorithmSpec
+}
+
 // DecryptInput is the input of Decrypt.
 type DecryptInput struct {
 	CiphertextBlob      []byte
@@ -95,6 +111,25 @@ type DecryptOutput struct {
 // DeleteAliasInput is the input of DeleteAlias.
 type DeleteAliasInput struct {
 	AliasName string
+}
+
+// DeriveSharedSecretInput is the input of DeriveSharedSecret.
+type DeriveSharedSecretInput struct {
+	KeyId                 string
+	KeyAgreementAlgorithm KeyAgreementAlgorithmSpec
+	PublicKey             []byte
+	GrantTokens           []string
+	DryRun                *bool
+	Recipient             *RecipientInfo
+}
+
+// DeriveSharedSecretOutput is the output of DeriveSharedSecret.
+type DeriveSharedSecretOutput struct {
+	KeyId                  *string
+	SharedSecret           []byte
+	CiphertextForRecipient []byte
+	KeyAgreementAlgorithm  KeyAgreementAlgorithmSpec
+	KeyOrigin              OriginType
 }
 
 // DescribeKeyInput is the input of DescribeKey.
@@ -127,6 +162,22 @@ type EnableKeyInput struct {
 type EnableKeyRotationInput struct {
 	KeyId                string
 	RotationPeriodInDays *int32
+}
+
+// EncapsulateInput is the input of Encapsulate.
+type EncapsulateInput struct {
+	KeyId                  string
+	EncapsulationAlgorithm EncapsulationAlgorithmSpec
+	GrantTokens            []string
+	DryRun                 *bool
+}
+
+// EncapsulateOutput is the output of Encapsulate.
+type EncapsulateOutput struct {
+	KeyId                      *string
+	SharedSecret               []byte
+	SharedSecretCiphertextBlob []byte
+	EncapsulationAlgorithm     EncapsulationAlgorithmSpec
 }
 
 // EncryptInput is the input of Encrypt.
@@ -166,6 +217,45 @@ type GenerateDataKeyOutput struct {
 	KeyMaterialId          *string
 }
 
+// GenerateDataKeyPairInput is the input of GenerateDataKeyPair.
+type GenerateDataKeyPairInput struct {
+	EncryptionContext map[string]string
+	KeyId             string
+	KeyPairSpec       DataKeyPairSpec
+	GrantTokens       []string
+	Recipient         *RecipientInfo
+	DryRun            *bool
+}
+
+// GenerateDataKeyPairOutput is the output of GenerateDataKeyPair.
+type GenerateDataKeyPairOutput struct {
+	PrivateKeyCiphertextBlob []byte
+	PrivateKeyPlaintext      []byte
+	PublicKey                []byte
+	KeyId                    *string
+	KeyPairSpec              DataKeyPairSpec
+	CiphertextForRecipient   []byte
+	KeyMaterialId            *string
+}
+
+// GenerateDataKeyPairWithoutPlaintextInput is the input of GenerateDataKeyPairWithoutPlaintext.
+type GenerateDataKeyPairWithoutPlaintextInput struct {
+	EncryptionContext map[string]string
+	KeyId             string
+	KeyPairSpec       DataKeyPairSpec
+	GrantTokens       []string
+	DryRun            *bool
+}
+
+// GenerateDataKeyPairWithoutPlaintextOutput is the output of GenerateDataKeyPairWithoutPlaintext.
+type GenerateDataKeyPairWithoutPlaintextOutput struct {
+	PrivateKeyCiphertextBlob []byte
+	PublicKey                []byte
+	KeyId                    *string
+	KeyPairSpec              DataKeyPairSpec
+	KeyMaterialId            *string
+}
+
 // GenerateDataKeyWithoutPlaintextInput is the input of GenerateDataKeyWithoutPlaintext.
 type GenerateDataKeyWithoutPlaintextInput struct {
 	KeyId             string
@@ -181,6 +271,22 @@ type GenerateDataKeyWithoutPlaintextOutput struct {
 	CiphertextBlob []byte
 	KeyId          *string
 	KeyMaterialId  *string
+}
+
+// GenerateMacInput is the input of GenerateMac.
+type GenerateMacInput struct {
+	Message      []byte
+	KeyId        string
+	MacAlgorithm MacAlgorithmSpec
+	GrantTokens  []string
+	DryRun       *bool
+}
+
+// GenerateMacOutput is the output of GenerateMac.
+type GenerateMacOutput struct {
+	Mac          []byte
+	MacAlgorithm MacAlgorithmSpec
+	KeyId        *string
 }
 
 // GenerateRandomInput is the input of GenerateRandom.
@@ -507,6 +613,23 @@ type ScheduleKeyDeletionOutput struct {
 	PendingWindowInDays *int32
 }
 
+// SignInput is the input of Sign.
+type SignInput struct {
+	KeyId            string
+	Message          []byte
+	MessageType      MessageType
+	GrantTokens      []string
+	SigningAlgorithm SigningAlgorithmSpec
+	DryRun           *bool
+}
+
+// SignOutput is the output of Sign.
+type SignOutput struct {
+	KeyId            *string
+	Signature        []byte
+	SigningAlgorithm SigningAlgorithmSpec
+}
+
 // Tag is a structure of the API.
 type Tag struct {
 	TagKey   string
@@ -535,6 +658,41 @@ type UpdateAliasInput struct {
 type UpdateKeyDescriptionInput struct {
 	KeyId       string
 	Description string
+}
+
+// VerifyInput is the input of Verify.
+type VerifyInput struct {
+	KeyId            string
+	Message          []byte
+	MessageType      MessageType
+	Signature        []byte
+	SigningAlgorithm SigningAlgorithmSpec
+	GrantTokens      []string
+	DryRun           *bool
+}
+
+// VerifyMacInput is the input of VerifyMac.
+type VerifyMacInput struct {
+	Message      []byte
+	KeyId        string
+	MacAlgorithm MacAlgorithmSpec
+	Mac          []byte
+	GrantTokens  []string
+	DryRun       *bool
+}
+
+// VerifyMacOutput is the output of VerifyMac.
+type VerifyMacOutput struct {
+	KeyId        *string
+	MacValid     *bool
+	MacAlgorithm MacAlgorithmSpec
+}
+
+// VerifyOutput is the output of Verify.
+type VerifyOutput struct {
+	KeyId            *string
+	SignatureValid   *bool
+	SigningAlgorithm SigningAlgorithmSpec
 }
 
 // XksKeyConfigurationType is a structure of the API.
