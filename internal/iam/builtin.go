@@ -2,55 +2,88 @@ package iam
 
 import (
 	"crypto/sha256"
+	"embed"
+	"strings"
 	"time"
 )
 
 // awsPolicyPrefix begins the ARNs of AWS managed policies.
 const awsPolicyPrefix = "arn:aws:iam::aws:policy/"
 
-// builtinPolicies returns the AWS managed policies that we have, by ARN. The
-// documents are ours, with the effect of AWS's on the services that we run.
+// builtinDocuments are the documents of the AWS managed policies that we have.
+// They are ours, with the effect of AWS's on the services that we run.
+//
+//go:embed builtin/*.json
+var builtinDocuments embed.FS
+
+// builtinPolicy is one AWS managed policy: its name, path, and the instants of
+// AWS's first version and of the version whose effect ours has, in RFC 3339.
+type builtinPolicy struct {
+	name, path, created, updated, description string
+}
+
+// builtinList names every AWS managed policy that we have.
+//
+// Source: AWS Managed Policy Reference Guide, the page of each policy.
+func builtinList() []builtinPolicy {
+	const serviceRole, jobFunction = "/service-role/", "/job-function/"
+	return []builtinPolicy{
+		{"AdministratorAccess", "/", "2015-02-06T18:39:46Z", "2015-02-06T18:39:46Z", "Full access to everything."},
+		{"PowerUserAccess", "/", "2015-02-06T18:39:47Z", "2026-02-12T17:59:14Z", "Full access to everything but users, roles and their policies."},
+		{"ReadOnlyAccess", "/", "2015-02-06T18:39:48Z", "2026-02-12T18:01:33Z", "Reading, listing and describing in every service."},
+		{"ViewOnlyAccess", jobFunction, "2016-11-10T17:20:15Z", "2026-09-30T20:27:08Z", "Listing what there is in every service, without its content."},
+		{"SecurityAudit", "/", "2015-02-06T18:41:01Z", "2026-07-21T17:42:29Z", "Reading how every service is configured, without content."},
+		{"IAMFullAccess", "/", "2015-02-06T18:40:38Z", "2019-06-21T19:40:00Z", "Full access to IAM."},
+		{"IAMReadOnlyAccess", "/", "2015-02-06T18:40:39Z", "2018-01-25T19:11:27Z", "Reading in IAM."},
+		{"AWSOrganizationsFullAccess", "/", "2018-11-06T20:31:57Z", "2026-02-12T17:59:07Z", "Full access to the organization and its accounts."},
+		{"AWSOrganizationsReadOnlyAccess", "/", "2018-11-06T20:32:38Z", "2024-06-07T21:32:16Z", "Reading about the organization and its accounts."},
+		{"AWSKeyManagementServicePowerUser", "/", "2015-02-06T18:40:40Z", "2017-03-07T00:55:11Z", "Making and listing keys and aliases."},
+		{"AmazonS3FullAccess", "/", "2015-02-06T18:40:58Z", "2021-09-27T20:16:37Z", "Full access to all buckets."},
+		{"AmazonS3ReadOnlyAccess", "/", "2015-02-06T18:40:59Z", "2023-08-10T21:31:39Z", "Reading in all buckets."},
+		{"AWSCloudTrail_FullAccess", "/", "2020-10-08T23:41:00Z", "2021-02-22T19:01:00Z", "Full access to trails and to what new ones need."},
+		{"AWSCloudTrail_ReadOnlyAccess", "/", "2022-06-14T17:19:05Z", "2022-06-14T17:19:05Z", "Reading trails and events."},
+		{"CloudWatchLogsFullAccess", "/", "2015-02-06T18:40:02Z", "2026-02-12T18:00:33Z", "Full access to logs."},
+		{"CloudWatchLogsReadOnlyAccess", "/", "2015-02-06T18:40:03Z", "2026-02-12T17:59:13Z", "Reading logs."},
+		{"AmazonAthenaFullAccess", "/", "2016-11-30T16:46:01Z", "2024-01-03T19:05:55Z", "Full access to queries, their tables and results."},
+		{"AmazonSageMakerFullAccess", "/", "2017-11-29T13:07:59Z", "2026-02-12T17:58:32Z", "Full access to SageMaker and to what its jobs need."},
+		{"AmazonSageMakerReadOnly", "/", "2017-11-29T13:07:09Z", "2021-12-01T16:29:20Z", "Reading in SageMaker, records of feature groups included."},
+		{"AmazonSageMakerGeospatialFullAccess", serviceRole, "2022-11-30T10:06:48Z", "2022-11-30T10:06:48Z", "Full access to SageMaker geospatial, roles to pass to it included."},
+		{"AmazonSageMakerGeospatialExecutionRole", serviceRole, "2022-11-30T10:08:00Z", "2023-05-10T20:28:02Z", "What SageMaker geospatial needs of an execution role."},
+		{"AmazonSageMakerFeatureStoreAccess", "/", "2020-12-01T16:24:00Z", "2022-12-05T14:19:58Z", "What the offline store of a feature group needs of its role."},
+		{"AmazonSageMakerGroundTruthExecution", "/", "2020-07-09T19:30:00Z", "2022-04-29T20:49:54Z", "What a labeling job needs of its execution role."},
+		{"AmazonSageMakerCanvasFullAccess", "/", "2022-09-09T00:44:00Z", "2024-08-16T04:35:00Z", "What SageMaker Canvas needs of the role of its user."},
+		{"AmazonSageMakerCanvasDataPrepFullAccess", "/", "2023-10-27T22:56:00Z", "2024-08-16T04:35:00Z", "What the data preparation of SageMaker Canvas needs of the role of its user."},
+		{"AmazonSageMakerCanvasDirectDeployAccess", serviceRole, "2023-10-06T18:11:53Z", "2023-10-06T18:11:53Z", "What SageMaker Canvas needs to manage endpoints."},
+		{"AmazonSageMakerCanvasForecastAccess", serviceRole, "2022-08-24T20:04:20Z", "2022-08-24T20:04:20Z", "What time series forecasts of SageMaker Canvas need of their role."},
+	}
+}
+
+// builtinPolicies returns the AWS managed policies that we have, by ARN. Each
+// has one version, v1, of the instant of its last change.
 func builtinPolicies() map[string]policyRow {
-	created := time.Date(2015, 2, 6, 18, 39, 46, 0, time.UTC).UnixMicro()
 	all := map[string]policyRow{}
-	for _, p := range []struct{ name, description, document string }{
-		{"AdministratorAccess", "Full access to everything.", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`},
-		{"PowerUserAccess", "Full access to everything but users, roles and their policies.", `{"Version":"2012-10-17","Statement":[
-			{"Effect":"Allow","NotAction":["iam:*","organizations:*","account:*"],"Resource":"*"},
-			{"Effect":"Allow","Action":["iam:ListRoles","iam:CreateServiceLinkedRole","iam:DeleteServiceLinkedRole","account:ListRegions"],"Resource":"*"}]}`},
-		{"ReadOnlyAccess", "Reading, listing and describing in every service.", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":[
-			"athena:BatchGet*","athena:Get*","athena:List*","cloudtrail:Describe*","cloudtrail:Get*","cloudtrail:List*","cloudtrail:LookupEvents",
-			"glue:BatchGet*","glue:Get*","glue:List*","glue:Search*","iam:Generate*","iam:Get*","iam:List*","iam:Simulate*",
-			"kms:Describe*","kms:Get*","kms:List*","logs:Describe*","logs:FilterLogEvents","logs:Get*","logs:List*","logs:StartQuery","logs:StopQuery",
-			"s3:Get*","s3:List*","sagemaker:BatchGetRecord","sagemaker:Describe*","sagemaker:GetRecord","sagemaker:GetSearchSuggestions","sagemaker:List*","sagemaker:Search",
-			"sagemaker-geospatial:Get*","sagemaker-geospatial:List*","sagemaker-geospatial:SearchRasterDataCollection",
-			"sts:GetAccessKeyInfo","sts:GetCallerIdentity"],"Resource":"*"}]}`},
-		{"IAMFullAccess", "Full access to IAM.", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["iam:*"],"Resource":"*"}]}`},
-		{"IAMReadOnlyAccess", "Reading in IAM.", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["iam:Generate*","iam:Get*","iam:List*","iam:Simulate*"],"Resource":"*"}]}`},
-		{"AmazonS3FullAccess", "Full access to all buckets.", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:*","s3-object-lambda:*"],"Resource":"*"}]}`},
-		{"AmazonS3ReadOnlyAccess", "Reading in all buckets.", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*","s3:List*","s3:Describe*","s3-object-lambda:Get*","s3-object-lambda:List*"],"Resource":"*"}]}`},
-		{"AmazonSageMakerFullAccess", "Full access to SageMaker and to what its jobs need.", `{"Version":"2012-10-17","Statement":[
-			{"Effect":"Allow","Action":["sagemaker:*","sagemaker-geospatial:*"],"Resource":"*"},
-			{"Effect":"Allow","Action":["athena:Get*","athena:List*","athena:StartQueryExecution","glue:CreateDatabase","glue:CreateTable","glue:Get*","glue:Search*","glue:UpdateTable",
-				"iam:GetRole","iam:ListRoles","kms:DescribeKey","kms:ListAliases","logs:CreateLogGroup","logs:CreateLogStream","logs:Describe*","logs:Get*","logs:PutLogEvents"],"Resource":"*"},
-			{"Effect":"Allow","Action":["s3:AbortMultipartUpload","s3:DeleteObject","s3:GetObject","s3:PutObject"],"Resource":["arn:aws:s3:::*SageMaker*","arn:aws:s3:::*Sagemaker*","arn:aws:s3:::*sagemaker*"]},
-			{"Effect":"Allow","Action":["s3:CreateBucket","s3:GetBucketCors","s3:GetBucketLocation","s3:ListAllMyBuckets","s3:ListBucket","s3:PutBucketCors"],"Resource":"*"},
-			{"Effect":"Allow","Action":"iam:PassRole","Resource":"arn:aws:iam::*:role/*","Condition":{"StringEquals":{"iam:PassedToService":["sagemaker.amazonaws.com","glue.amazonaws.com"]}}},
-			{"Effect":"Allow","Action":"iam:PassRole","Resource":"arn:aws:iam::*:role/*","Condition":{"StringEquals":{"iam:PassedToService":"sagemaker-geospatial.amazonaws.com"}}}]}`},
-		{"AmazonSageMakerGeospatialFullAccess", "Full access to SageMaker geospatial, roles to pass to it included.", `{"Version":"2012-10-17","Statement":[
-			{"Effect":"Allow","Action":"sagemaker-geospatial:*","Resource":"*"},
-			{"Effect":"Allow","Action":"iam:PassRole","Resource":"arn:aws:iam::*:role/*","Condition":{"StringEquals":{"iam:PassedToService":["sagemaker-geospatial.amazonaws.com"]}}}]}`},
-		{"AWSKeyManagementServicePowerUser", "Making and listing keys and aliases.", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":[
-			"kms:CreateAlias","kms:CreateKey","kms:DeleteAlias","kms:Describe*","kms:GenerateRandom","kms:Get*","kms:List*","kms:TagResource","kms:UntagResource",
-			"iam:ListGroups","iam:ListRoles","iam:ListUsers"],"Resource":"*"}]}`},
-	} {
-		all[awsPolicyPrefix+p.name] = policyRow{
-			Account: "aws", Name: p.name, Path: "/", ID: builtinID(p.name), Description: new(p.description),
-			Created: created, Updated: created, Default: "v1", Next: 2,
-			Versions: []policyVersion{{ID: "v1", Document: p.document, Created: created}},
+	for _, p := range builtinList() {
+		doc, err := builtinDocuments.ReadFile("builtin/" + p.name + ".json")
+		if err != nil {
+			panic("iam: AWS managed policy without a document: " + p.name)
 		}
+		updated := builtinInstant(p.updated)
+		row := policyRow{
+			Account: "aws", Name: p.name, Path: p.path, ID: builtinID(p.name), Description: new(p.description),
+			Created: builtinInstant(p.created), Updated: updated, Default: "v1", Next: 2,
+			Versions: []policyVersion{{ID: "v1", Document: strings.TrimSpace(string(doc)), Created: updated}},
+		}
+		all[row.arn()] = row
 	}
 	return all
+}
+
+func builtinInstant(s string) int64 {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		panic("iam: AWS managed policy with the date " + s)
+	}
+	return t.UnixMicro()
 }
 
 // builtinID is the unique id of an AWS managed policy: the same everywhere.
