@@ -29,9 +29,9 @@ func ofResource(layer string) bool {
 	return layer == authz.LayerResource || layer == authz.LayerRCP || layer == authz.LayerGrant
 }
 
-// seenBy returns what one account may read: policies are quoted to their owner
-// alone.
-func (a *Authorization) seenBy(account, caller string) *Authorization {
+// SeenBy returns what one account may read when the caller belongs to another
+// or the same: policies are quoted to their owner alone.
+func (a *Authorization) SeenBy(account, caller string) *Authorization {
 	owner := a.ResourceAccount
 	if owner == "" || owner == caller {
 		return a

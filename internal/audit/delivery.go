@@ -26,7 +26,7 @@ func (r *Record) deliveries() []*Record {
 		if c.AdditionalEventData == nil {
 			c.AdditionalEventData = map[string]any{}
 		}
-		c.AdditionalEventData["authorization"] = r.authorization.seenBy(c.RecipientAccountID, r.RecipientAccountID)
+		c.AdditionalEventData["authorization"] = r.authorization.SeenBy(c.RecipientAccountID, r.RecipientAccountID)
 		all[i] = &c
 	}
 	return all
@@ -76,7 +76,7 @@ func (r *Record) owners() []string {
 // abroad is what another account learns of the caller.
 func (u UserIdentity) abroad() UserIdentity {
 	switch identity.Type(u.Type) {
-	case identity.Root, identity.User, identity.AssumedRole:
+	case identity.Root, identity.User, identity.AssumedRole, identity.FederatedUser:
 		return UserIdentity{
 			Type: "AWSAccount", PrincipalID: u.PrincipalID, AccountID: u.AccountID, InvokedBy: u.InvokedBy,
 		}

@@ -61,18 +61,27 @@ type UserIdentity struct {
 
 // SessionContext describes temporary credentials.
 type SessionContext struct {
-	SessionIssuer       *SessionIssuer    `json:"sessionIssuer,omitempty"`
-	WebIDFederationData struct{}          `json:"webIdFederationData"`
-	Attributes          SessionAttributes `json:"attributes"`
+	SessionIssuer *SessionIssuer `json:"sessionIssuer,omitempty"`
+	// WebIDFederationData is there, if only empty, for sessions with an issuer.
+	WebIDFederationData *WebIDFederationData `json:"webIdFederationData,omitempty"`
+	Attributes          SessionAttributes    `json:"attributes"`
+	SourceIdentity      string               `json:"sourceIdentity,omitempty"`
 }
 
-// SessionIssuer is the role whose session it is.
+// SessionIssuer is whose session it is: a role, or the user or root user who
+// called GetFederationToken.
 type SessionIssuer struct {
 	Type        string `json:"type"`
 	PrincipalID string `json:"principalId"`
 	ARN         string `json:"arn"`
 	AccountID   string `json:"accountId"`
-	UserName    string `json:"userName"`
+	UserName    string `json:"userName,omitempty"` // none for the root user
+}
+
+// WebIDFederationData is the identity provider behind a session.
+type WebIDFederationData struct {
+	FederatedProvider string            `json:"federatedProvider,omitempty"`
+	Attributes        map[string]string `json:"attributes,omitzero"`
 }
 
 // SessionAttributes are the times and the MFA state of a session.
@@ -102,6 +111,8 @@ const timeFormat = "2006-01-02T15:04:05Z"
 func Time(t time.Time) string { return t.UTC().Format(timeFormat) }
 
 // identityOf renders a caller.
+//
+// Source: AWS CloudTrail User Guide, "CloudTrail userIdentity element".
 func identityOf(c *identity.Caller) UserIdentity {
 	u := UserIdentity{
 		Type: string(c.Type), PrincipalID: c.PrincipalID, ARN: c.ARN, AccountID: c.Account, AccessKeyID: c.AccessKeyID,
@@ -111,8 +122,21 @@ func identityOf(c *identity.Caller) UserIdentity {
 		return UserIdentity{Type: string(c.Type), InvokedBy: c.GlobalServiceName()}
 	case identity.Anonymous:
 		return UserIdentity{Type: string(c.Type), AccountID: "ANONYMOUS_PRINCIPAL"}
+	case identity.WebIdentity:
+		return UserIdentity{
+			Type: string(c.Type), PrincipalID: c.PrincipalID, UserName: c.UserName, IdentityProvider: c.Provider,
+		}
 	case identity.User:
 		u.UserName = c.UserName
+		u.SessionContext = ownSession(c)
+	case identity.Root:
+		u.SessionContext = ownSession(c)
+	case identity.FederatedUser:
+		issuer := &SessionIssuer{Type: string(identity.User), PrincipalID: c.UserID, ARN: c.UserARN, AccountID: c.Account, UserName: c.UserName}
+		if c.UserName == "" {
+			issuer.Type, issuer.PrincipalID = string(identity.Root), c.Account
+		}
+		u.SessionContext = sessionContext(c, issuer)
 	case identity.AssumedRole:
 		issuer := c.RoleARN
 		if strings.HasPrefix(c.InvokedBy, "arn:") {
@@ -122,18 +146,40 @@ func identityOf(c *identity.Caller) UserIdentity {
 			// Amazon SageMaker geospatial capabilities".
 			issuer = "arn:aws:sts::" + c.Account + ":assumed-role/" + c.RoleName
 		}
-		u.SessionContext = &SessionContext{
-			SessionIssuer: &SessionIssuer{
-				Type: "Role", PrincipalID: c.RoleID, ARN: issuer, AccountID: c.Account, UserName: c.RoleName,
-			},
-			Attributes: SessionAttributes{CreationDate: Time(c.IssuedAt), MFAAuthenticated: "false"},
-		}
+		u.SessionContext = sessionContext(c, &SessionIssuer{
+			Type: "Role", PrincipalID: c.RoleID, ARN: issuer, AccountID: c.Account, UserName: c.RoleName,
+		})
 	}
 	u.InvokedBy = c.InvokedBy
 	if n := len(c.Via); n > 0 && u.InvokedBy == "" {
 		u.InvokedBy = c.Via[n-1].Principal()
 	}
 	return u
+}
+
+// sessionContext describes a session that was issued for somebody else.
+func sessionContext(c *identity.Caller, issuer *SessionIssuer) *SessionContext {
+	data := &WebIDFederationData{FederatedProvider: c.Provider}
+	if c.Provider != "" {
+		data.Attributes = map[string]string{}
+	}
+	return &SessionContext{
+		SessionIssuer: issuer, WebIDFederationData: data, Attributes: attributes(c), SourceIdentity: c.SourceIdentity,
+	}
+}
+
+// ownSession describes a session that GetSessionToken gave a user of itself;
+// nil for long-term credentials.
+func ownSession(c *identity.Caller) *SessionContext {
+	if !c.Temporary() {
+		return nil
+	}
+	return &SessionContext{Attributes: attributes(c)}
+}
+
+// attributes of a session: there are no MFA devices, so that none had one.
+func attributes(c *identity.Caller) SessionAttributes {
+	return SessionAttributes{CreationDate: Time(c.IssuedAt), MFAAuthenticated: "false"}
 }
 
 // newRecord fills in what the call knows.

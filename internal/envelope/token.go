@@ -16,6 +16,8 @@ const (
 	SessionToken Purpose = "session" // STS temporary credentials
 	GrantToken   Purpose = "grant"
 	PageToken    Purpose = "page"
+	// AuthorizationMessage is why a request was denied, for sts:DecodeAuthorizationMessage.
+	AuthorizationMessage Purpose = "authorization"
 )
 
 // Token errors. An expired token of ours is told apart from a foreign one.

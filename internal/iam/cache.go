@@ -36,15 +36,3 @@ func (c *cache[K, V]) put(k K, v V) {
 	}
 	c.m[k] = v
 }
-
-// find returns a value that match accepts.
-func (c *cache[K, V]) find(match func(V) bool) (v V, ok bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for _, v := range c.m {
-		if match(v) {
-			return v, true
-		}
-	}
-	return v, false
-}

@@ -95,6 +95,8 @@ func (f *fixture) Decide(ctx context.Context, c *protocol.Check) (authz.Decision
 		p.Type, p.UserID = authz.User, caller.PrincipalID
 	case identity.AssumedRole:
 		p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, caller.RoleARN, caller.RoleID
+	case identity.FederatedUser:
+		p.Type, p.UserARN, p.UserID = authz.FederatedUser, caller.UserARN, caller.UserID
 	}
 	return authz.Decide(&authz.Request{
 		Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: c.Account, Context: c.Context,

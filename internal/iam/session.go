@@ -32,12 +32,26 @@ type SessionSpec struct {
 	MinTokenSize   int    // characters; the token is padded to it
 }
 
+// UserSessionSpec says what a session to be minted is that belongs to a user or
+// to the root user: its own, or a federated one.
+type UserSessionSpec struct {
+	// Maker asked for the session, with long-term credentials.
+	Maker    *identity.Caller
+	Duration time.Duration
+	// FederatedName makes it a session of GetFederationToken; "" for the maker's
+	// own, which has neither policies nor tags.
+	FederatedName string
+	Policies      []string          // session policy documents and ARNs of managed policies
+	Tags          map[string]string // session tags
+	MinTokenSize  int               // characters; the token is padded to it
+}
+
 // SessionCredentials are temporary credentials. They print without secret and
 // token.
 type SessionCredentials struct {
 	AccessKeyID, SecretAccessKey, SessionToken string
 	Expires                                    time.Time
-	AssumedRoleID, AssumedRoleARN              string
+	AssumedRoleID, AssumedRoleARN              string // of role sessions
 }
 
 // Format writes the access key id alone, whatever the verb.
@@ -50,13 +64,26 @@ func (c SessionCredentials) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("access_key_id", c.AccessKeyID))
 }
 
+// sessionKind says whose session a token is. A token of no kind that we know
+// opens nothing.
+type sessionKind string
+
+const (
+	roleSession      sessionKind = "role"      // AssumeRole and its like
+	userSession      sessionKind = "user"      // GetSessionToken
+	federatedSession sessionKind = "federated" // GetFederationToken
+)
+
 // sessionToken is what a session token holds, sealed. No node keeps sessions.
 type sessionToken struct {
-	AccessKeyID    string            `json:"k"`
-	Secret         string            `json:"s"`
-	RoleName       string            `json:"r"`
-	RoleID         string            `json:"i"`
-	SessionName    string            `json:"n"`
+	Kind        sessionKind `json:"kind"`
+	AccessKeyID string      `json:"k"`
+	Secret      string      `json:"s"`
+	// OwnerID is the unique id of the role, or of the user who made the session;
+	// "" is the root user. With the owner the session ends.
+	OwnerID string `json:"i,omitempty"`
+	// SessionName is the role session's name, or the federated user's.
+	SessionName    string            `json:"n,omitempty"`
 	Policies       []string          `json:"p,omitempty"`
 	Tags           map[string]string `json:"t,omitempty"`
 	TransitiveKeys []string          `json:"v,omitempty"`
@@ -69,29 +96,56 @@ type sessionToken struct {
 // MintSession makes temporary credentials of a role session. The token is
 // sealed and holds everything that any node needs to know the session by.
 func (s *Service) MintSession(spec SessionSpec) (*SessionCredentials, error) {
-	id, err := newAccessKeyID(temporaryPrefix, spec.Role.Account)
+	c, err := s.mint(spec.Role.Account, spec.Duration, spec.MinTokenSize, sessionToken{
+		Kind: roleSession, OwnerID: spec.Role.ID, SessionName: spec.Name,
+		Policies: spec.Policies, Tags: spec.Tags, TransitiveKeys: spec.TransitiveKeys, SourceIdentity: spec.SourceIdentity,
+		Provider: spec.Provider,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.AssumedRoleID, c.AssumedRoleARN = spec.Role.ID+":"+spec.Name, sessionARN(spec.Role.Account, spec.Role.Name, spec.Name)
+	return c, nil
+}
+
+// MintUserSession makes temporary credentials of a session that belongs to a
+// user or to the root user. It ends when the user is deleted; a user's policies
+// bind it as they are at each request.
+//
+// Errors: any maker but a user or the root user with long-term credentials.
+func (s *Service) MintUserSession(spec UserSessionSpec) (*SessionCredentials, error) {
+	m := spec.Maker
+	if m.Type != identity.User && m.Type != identity.Root || m.Temporary() {
+		return nil, fmt.Errorf("mint session: %s has no long-term credentials of a user", m.Name())
+	}
+	t := sessionToken{Kind: userSession}
+	if m.Type == identity.User {
+		t.OwnerID = m.PrincipalID
+	}
+	if spec.FederatedName != "" {
+		t.Kind, t.SessionName, t.Policies, t.Tags = federatedSession, spec.FederatedName, spec.Policies, spec.Tags
+	}
+	return s.mint(m.Account, spec.Duration, spec.MinTokenSize, t)
+}
+
+// mint fills in key, secret and times, and seals.
+func (s *Service) mint(account string, duration time.Duration, minSize int, t sessionToken) (*SessionCredentials, error) {
+	id, err := newAccessKeyID(temporaryPrefix, account)
 	if err != nil {
 		return nil, err
 	}
 	issued := s.now().UTC()
-	expires := issued.Add(spec.Duration).Truncate(time.Second)
-	t := sessionToken{
-		AccessKeyID: id, Secret: newSecret(), RoleName: spec.Role.Name, RoleID: spec.Role.ID, SessionName: spec.Name,
-		Policies: spec.Policies, Tags: spec.Tags, TransitiveKeys: spec.TransitiveKeys, SourceIdentity: spec.SourceIdentity,
-		Provider: spec.Provider, Issued: issued.UnixMicro(),
-	}
-	text, err := s.sealSession(&t, spec.Role.Account, expires)
-	if short := spec.MinTokenSize - len(text); err == nil && short > 0 {
+	expires := issued.Add(duration).Truncate(time.Second)
+	t.AccessKeyID, t.Secret, t.Issued = id, newSecret(), issued.UnixMicro()
+	text, err := s.sealSession(&t, account, expires)
+	if short := minSize - len(text); err == nil && short > 0 {
 		t.Padding = strings.Repeat("=", short) // base 64 makes more of it than asked
-		text, err = s.sealSession(&t, spec.Role.Account, expires)
+		text, err = s.sealSession(&t, account, expires)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mint session: %w", err)
 	}
-	return &SessionCredentials{
-		AccessKeyID: id, SecretAccessKey: t.Secret, SessionToken: text, Expires: expires,
-		AssumedRoleID: spec.Role.ID + ":" + spec.Name, AssumedRoleARN: sessionARN(spec.Role.Account, spec.Role.Name, spec.Name),
-	}, nil
+	return &SessionCredentials{AccessKeyID: id, SecretAccessKey: t.Secret, SessionToken: text, Expires: expires}, nil
 }
 
 func (s *Service) sealSession(t *sessionToken, account string, expires time.Time) (string, error) {
@@ -104,6 +158,11 @@ func (s *Service) sealSession(t *sessionToken, account string, expires time.Time
 
 func sessionARN(account, role, session string) string {
 	return "arn:aws:sts::" + account + ":assumed-role/" + role + "/" + session
+}
+
+// FederatedUserARN is the ARN of a session of GetFederationToken.
+func FederatedUserARN(account, name string) string {
+	return "arn:aws:sts::" + account + ":federated-user/" + name
 }
 
 // tokenID is the SHA-256 of a session token.
@@ -150,66 +209,107 @@ func (s *Service) lookupSession(ctx context.Context, accessKeyID, text string) (
 	return fresh.cred, nil
 }
 
-// openSession opens a token without a look at its role or its time.
+// openSession opens a token without a look at its owner or its time.
 func (s *Service) openSession(text string) (*tokenEntry, error) {
 	t, err := s.keyring.OpenToken(envelope.SessionToken, text, s.now())
 	if err != nil && !errors.Is(err, envelope.ErrTokenExpired) {
 		return nil, fmt.Errorf("%w: %w", sigv4.ErrTokenInvalid, err)
 	}
 	e := &tokenEntry{token: new(sessionToken), account: t.Account, expires: t.Expires}
-	if err := json.Unmarshal(t.Payload, e.token); err != nil || t.Expires.IsZero() {
+	if err := json.Unmarshal(t.Payload, e.token); err != nil || t.Expires.IsZero() || e.token.AccessKeyID == "" {
 		return nil, sigv4.ErrTokenInvalid
 	}
 	return e, nil
 }
 
-// sessionCaller is the caller that a token stands for. Its role must be there
+// sessionCaller is the caller that a token stands for. Its owner must be there
 // and be the same one.
 func (s *Service) sessionCaller(ctx context.Context, e *tokenEntry) (*identity.Caller, error) {
-	var role entity
+	t := e.token
+	c := &identity.Caller{
+		Account: e.account, AccessKeyID: t.AccessKeyID, SessionPolicies: t.Policies, IssuedAt: timeOf(t.Issued),
+		TransitiveTagKeys: t.TransitiveKeys, SourceIdentity: t.SourceIdentity, Provider: t.Provider,
+	}
+	switch t.Kind {
+	case roleSession:
+		role, err := s.sessionOwner(ctx, s.roles, e)
+		if err != nil {
+			return nil, err
+		}
+		c.Type, c.ARN, c.PrincipalID = identity.AssumedRole, sessionARN(e.account, role.Name, t.SessionName), role.ID+":"+t.SessionName
+		c.RoleName, c.RoleARN, c.RoleID, c.SessionName = role.Name, s.roles.arn(&role), role.ID, t.SessionName
+		c.SessionTags = tagMap(role.Tags, t.Tags)
+		return c, nil
+	case userSession, federatedSession:
+		var user entity
+		var err error
+		if t.OwnerID == "" {
+			err = s.rootOwner(ctx, e)
+		} else {
+			user, err = s.sessionOwner(ctx, s.users, e)
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.setUser(c, e, &user)
+		return c, nil
+	}
+	return nil, sigv4.ErrTokenInvalid
+}
+
+// setUser fills in a session of a user, of the root user when it is the zero
+// entity.
+func (s *Service) setUser(c *identity.Caller, e *tokenEntry, user *entity) {
+	root := user.ID == ""
+	arn, id := rootARN(e.account), e.account
+	if !root {
+		arn, id = s.users.arn(user), user.ID
+	}
+	c.UserName, c.SessionTags = user.Name, tagMap(user.Tags, e.token.Tags)
+	switch {
+	case e.token.Kind == federatedSession:
+		c.Type, c.UserARN, c.UserID = identity.FederatedUser, arn, user.ID
+		c.ARN, c.PrincipalID = FederatedUserARN(e.account, e.token.SessionName), e.account+":"+e.token.SessionName
+	case root:
+		c.Type, c.ARN, c.PrincipalID = identity.Root, arn, id
+	default:
+		c.Type, c.ARN, c.PrincipalID = identity.User, arn, id
+	}
+}
+
+// sessionOwner reads the role or user of a session as it is now.
+func (s *Service) sessionOwner(ctx context.Context, k *kind, e *tokenEntry) (owner entity, err error) {
+	err = s.view(ctx, func(tx *store.Tx) error {
+		owner = entity{}
+		for row, err := range k.table.ByIndex(tx, byID, store.Key{e.token.OwnerID}, store.ScanOptions{Limit: 1}) {
+			if err != nil {
+				return fmt.Errorf("read %s of a session: %w", k.noun, err)
+			}
+			owner = row.Value
+		}
+		return nil
+	})
+	if err != nil {
+		return entity{}, err
+	}
+	if owner.ID == "" || owner.ID != e.token.OwnerID || owner.Account != e.account {
+		return entity{}, sigv4.ErrTokenInvalid
+	}
+	return owner, nil
+}
+
+// rootOwner checks that the account of a root user's session is there.
+func (s *Service) rootOwner(ctx context.Context, e *tokenEntry) error {
+	var have bool
 	err := s.view(ctx, func(tx *store.Tx) (err error) {
-		role, err = s.roles.table.Get(tx, e.account, strings.ToLower(e.token.RoleName))
+		have, err = s.accounts.Exists(tx, e.account)
 		return err
 	})
-	if errors.Is(err, store.ErrNotFound) || err == nil && role.ID != e.token.RoleID {
-		return nil, sigv4.ErrTokenInvalid
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read role of a session: %w", err)
+		return fmt.Errorf("read account of a session: %w", err)
 	}
-	t := e.token
-	return &identity.Caller{
-		Type: identity.AssumedRole, Account: e.account, ARN: sessionARN(e.account, role.Name, t.SessionName),
-		PrincipalID: role.ID + ":" + t.SessionName, AccessKeyID: t.AccessKeyID,
-		RoleName: role.Name, RoleARN: s.roles.arn(&role), RoleID: role.ID, SessionName: t.SessionName,
-		SessionPolicies: t.Policies, SessionTags: tagMap(role.Tags, t.Tags), IssuedAt: timeOf(t.Issued),
-		TransitiveTagKeys: t.TransitiveKeys, SourceIdentity: t.SourceIdentity, Provider: t.Provider,
-	}, nil
-}
-
-// Inherited is what a session hands on to the sessions made from it.
-type Inherited struct {
-	Tags           map[string]string // transitive session tags
-	SourceIdentity string
-}
-
-// InheritedFrom returns what the session of a caller hands on. ok is false
-// when the caller is no session that this node verified for the request under
-// way.
-func (s *Service) InheritedFrom(c *identity.Caller) (in Inherited, ok bool) {
-	e, ok := s.tokenCache.find(func(e *tokenEntry) bool {
-		return e.token.AccessKeyID == c.AccessKeyID && e.token.RoleID == c.RoleID && e.token.Issued == c.IssuedAt.UnixMicro()
-	})
-	if !ok {
-		return Inherited{}, false
+	if !have {
+		return sigv4.ErrTokenInvalid
 	}
-	in = Inherited{SourceIdentity: e.token.SourceIdentity, Tags: map[string]string{}}
-	for _, key := range e.token.TransitiveKeys {
-		for k, v := range e.token.Tags {
-			if strings.EqualFold(k, key) {
-				in.Tags[k] = v
-			}
-		}
-	}
-	return in, true
+	return nil
 }

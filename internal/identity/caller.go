@@ -76,6 +76,56 @@ type Caller struct {
 	GrantID       string // the only grant the evaluator may consider
 }
 
+// Temporary reports whether the credentials of the request end by themselves.
+func (c *Caller) Temporary() bool { return !c.IssuedAt.IsZero() }
+
+// MayCall reports whether the credentials are good for an operation of a
+// service (iam, sts …) at all, whatever policies say. Those made by
+// GetSessionToken without MFA, and all made by GetFederationToken, call nothing
+// of IAM and of STS only what is named here; a new operation is closed to them.
+// GetSessionToken and GetFederationToken refuse every session with a text of
+// their own.
+//
+// Source: IAM User Guide, "Compare AWS STS credentials"; AWS STS API Reference,
+// GetSessionToken.
+func (c *Caller) MayCall(service, operation string) bool {
+	federated := c.Type == FederatedUser
+	own := (c.Type == User || c.Type == Root) && c.Temporary()
+	if !federated && !own {
+		return true
+	}
+	switch service {
+	case "iam":
+		return false
+	case "sts":
+		switch operation {
+		case "GetCallerIdentity", "GetSessionToken", "GetFederationToken":
+			return true
+		case "AssumeRole":
+			return own
+		}
+		return false
+	}
+	return true
+}
+
+// Transitive returns the session tags that sessions made from this one
+// inherit, nil for none. Keys are the same whatever their case.
+func (c *Caller) Transitive() map[string]string {
+	var tags map[string]string
+	for _, key := range c.TransitiveTagKeys {
+		for k, v := range c.SessionTags {
+			if strings.EqualFold(k, key) {
+				if tags == nil {
+					tags = make(map[string]string, len(c.TransitiveTagKeys))
+				}
+				tags[k] = v
+			}
+		}
+	}
+	return tags
+}
+
 // Forward returns the caller as seen by a service that hop's service calls on
 // its behalf: a forward access session.
 func (c *Caller) Forward(hop Hop) *Caller {

@@ -36,8 +36,8 @@ func (d *Denial) changes() []authz.Change {
 	return d.Decision.Explanation.Changes
 }
 
-// record is what the audit record keeps.
-func (d *Denial) record() audit.Authorization {
+// Record is what the audit record keeps, before each account is shown its part.
+func (d *Denial) Record() audit.Authorization {
 	a := audit.Authorization{
 		Action: d.Action, Resource: d.Resource, ResourceAccount: d.ResourceAccount, Decision: d.Decision.Effect.String(),
 		Layer: d.Decision.Layer, Policy: d.Decision.Policy, Statement: d.Decision.Statement, Reason: d.Decision.Reason,
@@ -73,7 +73,7 @@ func (x *exchange) explainDenial(err error) {
 	if encode := x.h.EncodeDenial; encode != nil {
 		if message, err := encode(x.r.Context(), d); err != nil {
 			x.h.Log.Error("authorization message could not be sealed", "request_id", x.requestID, "error", err)
-		} else {
+		} else if message != "" {
 			h.Set(MessageHeader, message)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol/wire"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
@@ -205,7 +206,7 @@ func (r *Registry) invoke(ctx context.Context, p *audit.Pending, b *binding, in 
 			code = e.AuditCode
 		}
 		if d, ok := errors.AsType[*Denial](err); ok {
-			entry.Deny(d.record())
+			entry.Deny(d.Record())
 		}
 		entry.Fail(code, e.Message)
 		return nil, err
@@ -220,6 +221,9 @@ func (r *Registry) run(ctx context.Context, entry *audit.Entry, b *binding, in a
 			out, err = nil, fmt.Errorf("protocol: %s panicked: %v\n%s", b.op.Name, p, debug.Stack())
 		}
 	}()
+	if !identity.From(ctx).Caller.MayCall(b.op.Service.Name, b.op.Name) {
+		return nil, schema.NewError("InvalidClientTokenId", 403, "The security token included in the request is invalid")
+	}
 	checks, err := b.resolve(ctx, in)
 	if !b.op.DataEvent && b.op.Input != nil {
 		entry.DefaultRequestJSON(requestParameters(b.op, in)) // after the resolver, which fills in defaults

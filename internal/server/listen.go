@@ -107,7 +107,8 @@ func (s *Server) serve(ctx context.Context, l net.Listener, url, ca string, read
 func (s *Server) Handler() http.Handler {
 	api := &protocol.Handler{
 		Registry: s.registry, Verifier: s.verifier, Region: DefaultRegion, Log: s.cfg.Log, TrustedProxies: s.cfg.TrustedProxies,
-		Used: s.iam.Used,
+		EncodeDenial: s.sts.EncodeDenial,
+		Used:         s.iam.Used,
 	}
 	operator := s.operatorHandler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

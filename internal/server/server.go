@@ -46,6 +46,7 @@ type Server struct {
 	registry      *protocol.Registry
 	verifier      *sigv4.Verifier
 	iam           *iam.Service
+	sts           *sts.Service
 	organizations *organizations.Service
 	kms           *kms.Service
 	s3            *s3.Service
@@ -130,7 +131,8 @@ func (s *Server) wire() {
 		Store: s.store, Keyring: s.dir.keyring, Epochs: s.dir.epochs, Principals: s.iam, Authorizer: s.registry,
 	})
 	s.iam.Register(s.registry)
-	sts.New(s.iam).Register(s.registry)
+	s.sts = sts.New(sts.Config{Roles: s.iam, Keyring: s.dir.keyring})
+	s.sts.Register(s.registry)
 	s.kms.Register(s.registry)
 	keys := keyCalls{registry: s.registry, kms: s.kms}
 	s.s3 = s3.New(s3.Config{

@@ -14,6 +14,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/protocol/wire"
 )
 
 const roleType = "AWS::IAM::Role"
@@ -21,10 +22,11 @@ const roleType = "AWS::IAM::Role"
 // plan is an AssumeRole request with the role as it is, the checks that it
 // needs and the session that it makes.
 type plan struct {
-	role      *iam.RoleInfo
-	inherited iam.Inherited
-	session   sessionTags
-	checks    []protocol.Check
+	role           *iam.RoleInfo
+	inherited      map[string]string // transitive tags of the caller's own session
+	session        sessionTags
+	sourceIdentity string
+	checks         []protocol.Check
 }
 
 // resolveAssumeRole names the role, and the further actions that tags and a
@@ -34,13 +36,24 @@ func (s *Service) resolveAssumeRole(ctx context.Context, in *stsapi.AssumeRoleIn
 	if err != nil {
 		return nil, err
 	}
+	if len(p.inherited) > 0 {
+		// Source: IAM User Guide, "Logging IAM and AWS STS API calls with AWS
+		// CloudTrail", the example of a chained role.
+		view := wire.AuditView(stsapi.AssumeRole.Input, in)
+		view["incomingTransitiveTags"] = p.inherited
+		audit.From(ctx).SetRequest(view)
+	}
 	return p.checks, nil
 }
 
 func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, error) {
 	caller := identity.From(ctx).Caller
-	if caller.Type == identity.Root {
+	switch caller.Type {
+	case identity.User, identity.AssumedRole:
+	case identity.Root:
 		return nil, stsapi.AccessDenied("Roles may not be assumed by root accounts.")
+	default:
+		return nil, stsapi.AccessDenied("Roles may not be assumed by %s.", caller.Name())
 	}
 	role, err := s.roles.RoleByARN(ctx, in.RoleArn)
 	if errors.Is(err, iam.ErrNoSuchRole) {
@@ -50,18 +63,11 @@ func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, 
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{role: role}
-	if caller.Type == identity.AssumedRole {
-		var ok bool
-		if p.inherited, ok = s.roles.InheritedFrom(caller); !ok {
-			return nil, stsapi.AccessDenied("The session of %s cannot assume roles.", caller.ARN)
-		}
-	}
-	if p.session, err = mergeTags(in, p.inherited.Tags); err != nil {
+	p := &plan{role: role, inherited: caller.Transitive()}
+	if p.session, err = mergeTags(in.Tags, in.TransitiveTagKeys, p.inherited); err != nil {
 		return nil, err
 	}
-	sourceIdentity, err := p.sourceIdentity(in)
-	if err != nil {
+	if p.sourceIdentity, err = sourceIdentity(in.SourceIdentity, caller.SourceIdentity); err != nil {
 		return nil, err
 	}
 	c := authz.NewContext()
@@ -69,11 +75,8 @@ func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, 
 	if in.ExternalId != nil {
 		c.Set("sts:ExternalId", *in.ExternalId)
 	}
-	if sourceIdentity != "" {
-		c.Set("sts:SourceIdentity", sourceIdentity)
-	}
-	if p.inherited.SourceIdentity != "" {
-		c.Set("aws:SourceIdentity", p.inherited.SourceIdentity)
+	if p.sourceIdentity != "" {
+		c.Set("sts:SourceIdentity", p.sourceIdentity)
 	}
 	if in.DurationSeconds != nil {
 		c.Set("sts:DurationSeconds", fmt.Sprint(*in.DurationSeconds))
@@ -83,17 +86,12 @@ func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, 
 		c.Set("iam:ResourceTag/"+k, v)
 		c.Set("aws:ResourceTag/"+k, v)
 	}
-	keys := make([]string, len(in.Tags))
-	for i, t := range in.Tags {
-		keys[i] = t.Key
-		c.Set("aws:RequestTag/"+t.Key, t.Value)
-	}
-	c.SetMulti("aws:TagKeys", keys...)
+	requestTags(c, in.Tags)
 	p.check("sts:AssumeRole", c)
 	if len(p.session.all) > 0 {
 		p.check("sts:TagSession", c)
 	}
-	if sourceIdentity != "" {
+	if p.sourceIdentity != "" {
 		p.check("sts:SetSourceIdentity", c)
 	}
 	return p, nil
@@ -123,15 +121,24 @@ func (p *plan) check(action string, c authz.Context) {
 }
 
 // sourceIdentity is the session's: once set it stays along a chain of roles.
-func (p *plan) sourceIdentity(in *stsapi.AssumeRoleInput) (string, error) {
-	have := p.inherited.SourceIdentity
-	if in.SourceIdentity == nil {
-		return have, nil
+func sourceIdentity(asked *string, inherited string) (string, error) {
+	if asked == nil {
+		return inherited, nil
 	}
-	if have != "" && have != *in.SourceIdentity {
+	if inherited != "" && inherited != *asked {
 		return "", stsapi.AccessDenied("The source identity of a session cannot be changed by role chaining.")
 	}
-	return *in.SourceIdentity, nil
+	return *asked, nil
+}
+
+// requestTags sets the condition keys of the session tags in a request.
+func requestTags(c authz.Context, tags []stsapi.Tag) {
+	keys := make([]string, len(tags))
+	for i, t := range tags {
+		keys[i] = t.Key
+		c.Set("aws:RequestTag/"+t.Key, t.Value)
+	}
+	c.SetMulti("aws:TagKeys", keys...)
 }
 
 // accountOf is the account field of an ARN, "" when it has none.
@@ -163,7 +170,7 @@ func (s *Service) AssumeRole(ctx context.Context, in *stsapi.AssumeRoleInput) (*
 		}
 	}
 	if in.SerialNumber != nil || in.TokenCode != nil {
-		return nil, stsapi.AccessDenied("MultiFactorAuthentication failed, unable to validate MFA code. There are no MFA devices here.")
+		return nil, stsapi.AccessDenied(noMFA)
 	}
 	if len(in.ProvidedContexts) > 0 {
 		return nil, stsapi.ValidationError("ProvidedContexts needs a context provider, of which there is none here.")
@@ -172,7 +179,7 @@ func (s *Service) AssumeRole(ctx context.Context, in *stsapi.AssumeRoleInput) (*
 	if err != nil {
 		return nil, err
 	}
-	policies, err := s.sessionPolicies(ctx, in, p.role.Account)
+	policies, err := s.sessionPolicies(ctx, p.role.Account, in.Policy, in.PolicyArns)
 	if err != nil {
 		return nil, err
 	}
@@ -180,56 +187,40 @@ func (s *Service) AssumeRole(ctx context.Context, in *stsapi.AssumeRoleInput) (*
 	if err != nil {
 		return nil, err
 	}
-	sourceIdentity, err := p.sourceIdentity(in)
-	if err != nil {
-		return nil, err
-	}
 	spec := iam.SessionSpec{
 		Role: p.role, Name: in.RoleSessionName, Duration: duration, Policies: policies,
-		Tags: p.session.all, TransitiveKeys: p.session.transitive, SourceIdentity: sourceIdentity,
-	}
-	if in.MinimumSessionTokenSize != nil {
-		spec.MinTokenSize = int(*in.MinimumSessionTokenSize)
+		Tags: p.session.all, TransitiveKeys: p.session.transitive, SourceIdentity: p.sourceIdentity,
+		MinTokenSize: minTokenSize(in.MinimumSessionTokenSize),
 	}
 	cred, err := s.roles.MintSession(spec)
 	if err != nil {
 		return nil, err
 	}
 	out := &stsapi.AssumeRoleOutput{
-		Credentials: &stsapi.Credentials{
-			AccessKeyId: cred.AccessKeyID, SecretAccessKey: cred.SecretAccessKey, SessionToken: cred.SessionToken, Expiration: cred.Expires,
-		},
+		Credentials:      credentials(cred),
 		AssumedRoleUser:  &stsapi.AssumedRoleUser{AssumedRoleId: cred.AssumedRoleID, Arn: cred.AssumedRoleARN},
-		PackedPolicySize: packed,
+		PackedPolicySize: packed, SessionTokenSize: tokenSize(in.MinimumSessionTokenSize, cred),
 	}
-	if sourceIdentity != "" {
-		out.SourceIdentity = &sourceIdentity
+	if p.sourceIdentity != "" {
+		out.SourceIdentity = &p.sourceIdentity
 	}
-	if in.MinimumSessionTokenSize != nil {
-		out.SessionTokenSize = new(int32(len(cred.SessionToken)))
-	}
-	record(ctx, out)
+	audit.From(ctx).SetResponse(recordedRole(cred, packed, p.sourceIdentity))
 	return out, nil
 }
 
-// record sets responseElements: what AWS writes there, without the token (I4).
-func record(ctx context.Context, out *stsapi.AssumeRoleOutput) {
+// recordedRole are the responseElements of a role session.
+func recordedRole(cred *iam.SessionCredentials, packed *int32, sourceIdentity string) map[string]any {
 	elements := map[string]any{
-		"credentials": map[string]any{
-			"accessKeyId": out.Credentials.AccessKeyId,
-			"expiration":  out.Credentials.Expiration.UTC().Format("Jan 2, 2006, 3:04:05 PM"),
-		},
-		"assumedRoleUser": map[string]any{
-			"assumedRoleId": out.AssumedRoleUser.AssumedRoleId, "arn": out.AssumedRoleUser.Arn,
-		},
+		"credentials":     recordedCredentials(cred),
+		"assumedRoleUser": map[string]any{"assumedRoleId": cred.AssumedRoleID, "arn": cred.AssumedRoleARN},
 	}
-	if out.PackedPolicySize != nil {
-		elements["packedPolicySize"] = *out.PackedPolicySize
+	if packed != nil {
+		elements["packedPolicySize"] = *packed
 	}
-	if out.SourceIdentity != nil {
-		elements["sourceIdentity"] = *out.SourceIdentity
+	if sourceIdentity != "" {
+		elements["sourceIdentity"] = sourceIdentity
 	}
-	audit.From(ctx).SetResponse(elements)
+	return elements
 }
 
 // durationOf is how long the session lasts.
@@ -240,7 +231,7 @@ func durationOf(in *stsapi.AssumeRoleInput, role *iam.RoleInfo, chained bool) (t
 	d := time.Duration(*in.DurationSeconds) * time.Second
 	switch {
 	case d < minDuration:
-		return 0, stsapi.ValidationError("1 validation error detected: Value '%d' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to 900", *in.DurationSeconds)
+		return 0, outOfRange(*in.DurationSeconds, "greater than or equal to 900")
 	case chained && d > maxChained:
 		return 0, stsapi.ValidationError("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	case d > role.MaxSession:
@@ -257,16 +248,16 @@ type sessionTags struct {
 
 // mergeTags joins the tags of the request with those inherited, which it
 // cannot change. Keys are the same whatever their case.
-func mergeTags(in *stsapi.AssumeRoleInput, inherited map[string]string) (sessionTags, error) {
+func mergeTags(tags []stsapi.Tag, transitive []string, inherited map[string]string) (sessionTags, error) {
 	t := sessionTags{}
-	if len(in.Tags)+len(inherited) > 0 {
-		t.all = make(map[string]string, len(in.Tags)+len(inherited))
+	if len(tags)+len(inherited) > 0 {
+		t.all = make(map[string]string, len(tags)+len(inherited))
 	}
 	for k, v := range inherited {
 		t.all[k] = v
 		t.transitive = append(t.transitive, k)
 	}
-	for _, tag := range in.Tags {
+	for _, tag := range tags {
 		if len(tag.Key) >= 4 && strings.EqualFold(tag.Key[:4], "aws:") {
 			return t, stsapi.ValidationError("Tag keys that begin with aws: are reserved for system use.")
 		}
@@ -281,8 +272,8 @@ func mergeTags(in *stsapi.AssumeRoleInput, inherited map[string]string) (session
 		}
 		t.all[tag.Key] = tag.Value
 	}
-	for _, key := range in.TransitiveTagKeys {
-		if !slices.ContainsFunc(in.Tags, func(tag stsapi.Tag) bool { return strings.EqualFold(tag.Key, key) }) {
+	for _, key := range transitive {
+		if !slices.ContainsFunc(tags, func(tag stsapi.Tag) bool { return strings.EqualFold(tag.Key, key) }) {
 			return t, stsapi.ValidationError("The specified transitive tag key must be included in the requested tags.")
 		}
 		t.transitive = append(t.transitive, key)

@@ -13,7 +13,7 @@ import (
 )
 
 // Limits of what is passed with a session.
-// Source: AWS STS API Reference, AssumeRole.
+// Source: AWS STS API Reference, AssumeRole, GetFederationToken.
 const (
 	maxPolicyText = 2048 // characters of the inline session policy without white space
 	maxPolicyARNs = 10
@@ -22,25 +22,25 @@ const (
 
 // sessionPolicies returns the document and the managed policies passed, both
 // as text that IAM compiles under the session's account.
-func (s *Service) sessionPolicies(ctx context.Context, in *stsapi.AssumeRoleInput, account string) ([]string, error) {
+func (s *Service) sessionPolicies(ctx context.Context, account string, policy *string, arns []stsapi.PolicyDescriptorType) ([]string, error) {
 	var passed []string
-	if in.Policy != nil {
-		_, err := authz.Parse(authz.SessionPolicy, []byte(*in.Policy))
+	if policy != nil {
+		_, err := authz.Parse(authz.SessionPolicy, []byte(*policy))
 		if m, ok := errors.AsType[*authz.MalformedError](err); ok {
 			return nil, stsapi.MalformedPolicyDocumentException("%s", m.Message).Because(err)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if n := authz.SizeWithoutWhitespace([]byte(*in.Policy)); n > maxPolicyText {
+		if n := authz.SizeWithoutWhitespace([]byte(*policy)); n > maxPolicyText {
 			return nil, stsapi.PackedPolicyTooLargeException("The session policy has %d characters, more than %d", n, maxPolicyText)
 		}
-		passed = append(passed, *in.Policy)
+		passed = append(passed, *policy)
 	}
-	if len(in.PolicyArns) > maxPolicyARNs {
+	if len(arns) > maxPolicyARNs {
 		return nil, stsapi.ValidationError("Up to %d managed session policies can be passed", maxPolicyARNs)
 	}
-	for _, p := range in.PolicyArns {
+	for _, p := range arns {
 		if p.Arn == nil {
 			return nil, stsapi.ValidationError("A member of PolicyArns has no arn")
 		}
@@ -49,7 +49,7 @@ func (s *Service) sessionPolicies(ctx context.Context, in *stsapi.AssumeRoleInpu
 			return nil, err
 		}
 		if !ok {
-			return nil, stsapi.ValidationError("The managed session policy %s does not exist in the account of the role.", *p.Arn)
+			return nil, stsapi.ValidationError("The managed session policy %s does not exist in the account of the session.", *p.Arn)
 		}
 		passed = append(passed, *p.Arn)
 	}

@@ -32,6 +32,8 @@ const (
 type fixture struct {
 	t        *testing.T
 	iam      *iam.Service
+	sts      *sts.Service
+	keyring  *envelope.Keyring
 	r        *protocol.Registry
 	root     context.Context // of ours
 	bob, ann context.Context
@@ -51,7 +53,9 @@ func newFixture(t *testing.T) *fixture {
 	})
 	f.r = protocol.NewRegistry(f, f)
 	f.iam.Register(f.r)
-	sts.New(f.iam).Register(f.r)
+	f.sts = sts.New(sts.Config{Roles: f.iam, Keyring: keyring, Now: func() time.Time { return f.clock }})
+	f.sts.Register(f.r)
+	f.keyring = keyring
 	f.root, f.bob = f.account(ours, "bob")
 	_, f.ann = f.account(theirs, "ann")
 	return f
