@@ -36,6 +36,7 @@ var layers = map[string]layer{
 	"internal/envelope": foundation,
 	"internal/identity": foundation,
 	"internal/jobs":     foundation,
+	"internal/oidc":     foundation,
 	"internal/sample":   foundation,
 	"internal/seal":     foundation,
 	"internal/secret":   foundation,
@@ -146,7 +147,7 @@ var exclusive = []struct {
 	why     string
 }{
 	{
-		imports: "net/http/", only: []string{"internal/sigv4", "internal/protocol", "internal/client", "internal/console", "internal/server", "cmd"},
+		imports: "net/http/", only: []string{"internal/sigv4", "internal/oidc", "internal/protocol", "internal/client", "internal/console", "internal/server", "cmd"},
 		tests: true, why: "services and engines know shapes, not HTTP",
 	},
 	{
