@@ -131,6 +131,11 @@ func TestTokens(t *testing.T) {
 		if _, err := k.OpenToken(p, text, now.Add(time.Hour)); !errors.Is(err, ErrTokenExpired) {
 			t.Errorf("%s after its hour: %v", p, err)
 		}
+		for _, space := range []string{"\n", "\r\n", " "} {
+			if _, err := k.OpenToken(p, text[:9]+space+text[9:], now); !errors.Is(err, ErrToken) {
+				t.Errorf("%s with %q inside: %v", p, space, err)
+			}
+		}
 		for i := range text {
 			bad := []byte(text)
 			bad[i] ^= 1

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -71,7 +72,7 @@ func (k *Keyring) SealToken(p Purpose, t Token) (string, error) {
 // OpenToken opens a token of purpose p. Errors: ErrToken; ErrTokenExpired with
 // the token's contents.
 func (k *Keyring) OpenToken(p Purpose, text string, now time.Time) (Token, error) {
-	if len(text) > maxToken {
+	if len(text) > maxToken || strings.ContainsAny(text, "\r\n") { // line breaks, which the decoder skips
 		return Token{}, ErrToken
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)

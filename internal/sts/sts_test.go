@@ -124,11 +124,32 @@ func (f *fixture) Decide(ctx context.Context, c *protocol.Check) (authz.Decision
 		p.Type, p.UserID = authz.User, caller.PrincipalID
 	case identity.AssumedRole:
 		p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, caller.RoleARN, caller.RoleID
+	case identity.FederatedUser:
+		p.Type, p.UserARN, p.UserID = authz.FederatedUser, caller.UserARN, caller.UserID
 	}
-	return authz.Decide(&authz.Request{
-		Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: account, Context: c.Context,
+	conditions := authz.NewContext()
+	for key, v := range c.Context.All() {
+		if v.Multi {
+			conditions.SetMulti(key, v.Vals...)
+		} else {
+			conditions.Set(key, v.Vals[0])
+		}
+	}
+	if caller.Temporary() {
+		conditions.SetTime("aws:TokenIssueTime", caller.IssuedAt)
+	}
+	if caller.SourceIdentity != "" {
+		conditions.Set("aws:SourceIdentity", caller.SourceIdentity)
+	}
+	req := authz.Request{
+		Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: account, Context: conditions,
 		Trust: c.Kind == protocol.RoleTrust,
-	}, &policies, nil), nil
+	}
+	d := authz.Decide(&req, &policies, nil)
+	if d.Effect != authz.Allowed {
+		d.Explanation = authz.Explain(&req, &policies, nil, d)
+	}
+	return d, nil
 }
 
 func must[In, Out any](ctx context.Context, f *fixture, op schema.Op[In, Out], in *In) *Out {
