@@ -30,7 +30,7 @@ type command struct {
 func commands() []*command {
 	return []*command{
 		serveCommand(), envCommand(), accountCommand(), collectionCommand(), demoCommand(),
-		policyCommand(), doctorCommand(), completionCommand(), versionCommand(),
+		policyCommand(), benchCommand(), doctorCommand(), completionCommand(), versionCommand(),
 	}
 }
 
