@@ -165,7 +165,8 @@ func (g grammar) conditions(s *statement, n *node, vars bool) *MalformedError {
 	if n.repeats {
 		return malformed(msgSyntax, "Condition has %q twice", n.repeat)
 	}
-	for _, op := range n.members {
+	for i := range n.members {
+		op := &n.members[i]
 		if op.value.kind != nodeObject {
 			return malformed(msgSyntax, "Condition %q is no object", op.name)
 		}
@@ -180,13 +181,14 @@ func (g grammar) conditions(s *statement, n *node, vars bool) *MalformedError {
 			// Nothing to test, but nothing understood either.
 			s.conditions = append(s.conditions, condition{opText: op.name})
 		}
-		for _, m := range op.value.members {
+		for j := range op.value.members {
+			m := &op.value.members[j]
 			c := shape
 			c.opText, c.keyText, c.key = op.name, m.name, lower(m.name)
 			if i := strings.IndexByte(m.name, ':'); i <= 0 || i == len(m.name)-1 {
 				return malformed(msgVendor, "condition key %q", m.name)
 			}
-			if err := c.compile(m.value, vars); err != nil {
+			if err := c.compile(&m.value, vars); err != nil {
 				return err
 			}
 			s.conditions = append(s.conditions, c)
@@ -213,11 +215,12 @@ func parseOperator(name string) (condition, bool) {
 }
 
 func (c *condition) compile(n *node, vars bool) *MalformedError {
-	list := []*node{n}
+	list := []node{*n}
 	if n.kind == nodeArray {
 		list = n.elems
 	}
-	for _, v := range list {
+	for i := range list {
+		v := &list[i]
 		if v.kind != nodeString && v.kind != nodeNumber && v.kind != nodeBool {
 			return malformed(msgSyntax, "condition %s of %q has a value that is no string", c.opText, c.keyText)
 		}

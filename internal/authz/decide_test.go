@@ -39,6 +39,13 @@ type scene struct {
 
 func (s *scene) decide(t *testing.T) Decision {
 	t.Helper()
+	req, pols := s.question(t)
+	return Decide(req, pols, s.grants)
+}
+
+// question is what the scene asks Decide, grants aside.
+func (s *scene) question(t *testing.T) (*Request, *Policies) {
+	t.Helper()
 	req := &Request{
 		Principal: s.p, Action: "s3:GetObject", Resource: objARN, ResourceAccount: s.owner, Context: NewContext(),
 		KMSKey: s.key, Trust: s.trust, EncryptionContext: s.ec, GrantID: s.grantID,
@@ -88,7 +95,7 @@ func (s *scene) decide(t *testing.T) Decision {
 	if s.resource != "" {
 		pols.Resource = doc(kind, s.resource)
 	}
-	return Decide(req, pols, s.grants)
+	return req, pols
 }
 
 func runScenes(t *testing.T, scenes []scene) {

@@ -98,24 +98,52 @@ func (g *Grant) allows(op string) bool {
 	return false
 }
 
+// Constraints by name, as [Grant.unmetConstraint] tells them.
+const (
+	constraintUnknown = "unknown"
+	constraintSource  = "SourceArn"
+	constraintAccount = "SourceAccount" // the account that a service's grant was made for
+	constraintEquals  = "EncryptionContextEquals"
+	constraintSubset  = "EncryptionContextSubset"
+)
+
 // constrain returns why a constraint keeps the grant from applying, or "".
 func (g *Grant) constrain(req *Request, op string) string {
+	switch g.unmetConstraint(req, op) {
+	case constraintUnknown:
+		return "has a constraint that is not known"
+	case constraintSource:
+		return "has a SourceArn constraint that aws:SourceArn does not meet"
+	case constraintAccount:
+		return "was made for another account than aws:SourceAccount"
+	case constraintEquals:
+		return "has an EncryptionContextEquals constraint that the encryption context does not meet"
+	case constraintSubset:
+		return "has an EncryptionContextSubset constraint that the encryption context does not meet"
+	default:
+		return ""
+	}
+}
+
+// unmetConstraint names the constraint that keeps the grant from applying, or
+// returns "".
+func (g *Grant) unmetConstraint(req *Request, op string) string {
 	c := &g.Constraints
 	retire, describe := strings.EqualFold(op, "RetireGrant"), strings.EqualFold(op, "DescribeKey")
 	switch {
 	case c.Unknown:
-		return "has a constraint that is not known"
+		return constraintUnknown
 	case !retire && c.SourceARN != "" && req.Context.single("aws:sourcearn") != c.SourceARN:
-		return "has a SourceArn constraint that aws:SourceArn does not meet"
+		return constraintSource
 	case g.GranteeIsService && g.Account != "" && req.Context.single("aws:sourceaccount") != g.Account:
-		return "was made for another account than aws:SourceAccount"
+		return constraintAccount
 	case retire || describe:
 		return ""
 	case c.EncryptionContextEquals != nil && len(c.EncryptionContextEquals) != len(req.EncryptionContext),
 		!contains(req.EncryptionContext, c.EncryptionContextEquals):
-		return "has an EncryptionContextEquals constraint that the encryption context does not meet"
+		return constraintEquals
 	case !contains(req.EncryptionContext, c.EncryptionContextSubset):
-		return "has an EncryptionContextSubset constraint that the encryption context does not meet"
+		return constraintSubset
 	}
 	return ""
 }

@@ -11,8 +11,10 @@ import (
 // statement is a compiled statement.
 type statement struct {
 	index int
-	sid   string
-	deny  bool
+	// start and end are where the statement stands in its document.
+	start, end position
+	sid        string
+	deny       bool
 
 	principals   []principalEntry
 	notPrincipal bool

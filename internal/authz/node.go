@@ -1,10 +1,9 @@
 package authz
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -22,143 +21,209 @@ const (
 )
 
 // maxDepth is how deep objects and arrays may nest. A policy needs seven
-// levels, a line of the simulator four more.
+// levels.
 const maxDepth = 16
 
 // node is a JSON value that keeps what encoding/json would lose: the order and
-// the exact case of names, repeated names, and the text of numbers.
+// the exact case of names, repeated names, the text of numbers, and where the
+// value stands. Its strings share the memory of the document.
 type node struct {
 	kind    nodeKind
 	text    string // of a string, number or bool
 	members []member
-	elems   []*node
+	elems   []node
 	repeat  string // a name that the object has twice
 	repeats bool
-	size    int // bytes in the document
+	// start and end are the bytes of the value in the document, the end
+	// excluded.
+	start, end int
 }
 
 type member struct {
 	name  string
-	value *node
+	value node
 }
 
 // get returns the member of that exact name, or nil.
 func (n *node) get(name string) *node {
 	for i := range n.members {
 		if n.members[i].name == name {
-			return n.members[i].value
+			return &n.members[i].value
 		}
 	}
 	return nil
 }
 
 // readNode reads one JSON text and nothing after it.
-func readNode(doc []byte) (*node, error) {
-	if !utf8.Valid(doc) {
-		return nil, errors.New("not UTF-8")
+func readNode(doc []byte) (node, error) {
+	if err := checkJSON(doc); err != nil {
+		return node{}, err
 	}
-	if !json.Valid(doc) {
-		return nil, errors.New("not JSON")
-	}
-	dec := json.NewDecoder(bytes.NewReader(doc))
-	dec.UseNumber()
-	return readValue(dec, 1)
-}
-
-func readValue(dec *json.Decoder, depth int) (*node, error) {
-	start := dec.InputOffset()
-	tok, err := dec.Token()
-	if err != nil {
-		return nil, fmt.Errorf("read JSON: %w", err)
-	}
-	n := &node{}
-	switch t := tok.(type) {
-	case nil:
-		n.kind = nodeNull
-	case bool:
-		n.kind, n.text = nodeBool, "false"
-		if t {
-			n.text = "true"
-		}
-	case json.Number:
-		n.kind, n.text = nodeNumber, t.String()
-	case string:
-		n.kind, n.text = nodeString, t
-	case json.Delim:
-		if depth > maxDepth {
-			n.kind = nodeTooDeep
-			err = skipRest(dec)
-		} else if t == '[' {
-			n.kind = nodeArray
-			err = n.readElems(dec, depth)
-		} else {
-			n.kind = nodeObject
-			err = n.readMembers(dec, depth)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	n.size = int(dec.InputOffset() - start)
+	var n node
+	(&scanner{doc: string(doc)}).read(&n, 1)
 	return n, nil
 }
 
-func (n *node) readElems(dec *json.Decoder, depth int) error {
-	for dec.More() {
-		e, err := readValue(dec, depth+1)
-		if err != nil {
-			return err
-		}
-		n.elems = append(n.elems, e)
+// checkJSON reports why a text is not one JSON value in UTF-8.
+func checkJSON(doc []byte) error {
+	if !utf8.Valid(doc) {
+		return errors.New("not UTF-8")
 	}
-	return skipClose(dec)
-}
-
-func (n *node) readMembers(dec *json.Decoder, depth int) error {
-	seen := map[string]struct{}{}
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return fmt.Errorf("read JSON: %w", err)
-		}
-		name, ok := tok.(string)
-		if !ok {
-			return errors.New("read JSON: a member without a name")
-		}
-		if _, dup := seen[name]; dup {
-			n.repeat, n.repeats = name, true
-		}
-		seen[name] = struct{}{}
-		v, err := readValue(dec, depth+1)
-		if err != nil {
-			return err
-		}
-		n.members = append(n.members, member{name: name, value: v})
-	}
-	return skipClose(dec)
-}
-
-func skipClose(dec *json.Decoder) error {
-	if _, err := dec.Token(); err != nil {
-		return fmt.Errorf("read JSON: %w", err)
+	if !json.Valid(doc) {
+		return errors.New("not JSON")
 	}
 	return nil
 }
 
-// skipRest reads up to the end of the object or array just opened.
-func skipRest(dec *json.Decoder) error {
-	for open := 1; open > 0; {
-		tok, err := dec.Token()
-		if err != nil {
-			return fmt.Errorf("read JSON: %w", err)
+// scanner reads a text that checkJSON has passed; on any other it panics.
+type scanner struct {
+	doc string
+	at  int
+}
+
+// space passes white space and one comma or colon.
+func (s *scanner) space() byte {
+	for ; ; s.at++ {
+		switch c := s.doc[s.at]; c {
+		case ' ', '\t', '\n', '\r', ',', ':':
+		default:
+			return c
 		}
-		if d, ok := tok.(json.Delim); ok {
-			if d == '[' || d == '{' {
-				open++
+	}
+}
+
+// read reads the value at s.at.
+func (s *scanner) read(n *node, depth int) {
+	c := s.space()
+	n.start = s.at
+	switch c {
+	case '"':
+		n.kind, n.text = nodeString, s.string()
+	case '[', '{':
+		switch {
+		case depth > maxDepth:
+			n.kind = nodeTooDeep
+			s.skip()
+		case c == '[':
+			n.kind = nodeArray
+			s.elems(n, depth)
+		default:
+			n.kind = nodeObject
+			s.members(n, depth)
+		}
+	default:
+		n.kind, n.text = s.plain()
+	}
+	n.end = s.at
+}
+
+func (s *scanner) elems(n *node, depth int) {
+	s.at++
+	for s.space() != ']' {
+		n.elems = append(n.elems, node{})
+		s.read(&n.elems[len(n.elems)-1], depth+1)
+	}
+	s.at++
+}
+
+// fewMembers is up to how many names are compared one by one.
+const fewMembers = 12
+
+func (s *scanner) members(n *node, depth int) {
+	var seen map[string]struct{}
+	s.at++
+	for s.space() != '}' {
+		name := s.string()
+		if !n.repeats {
+			if len(n.members) < fewMembers {
+				n.repeats = n.get(name) != nil
 			} else {
-				open--
+				if seen == nil {
+					seen = make(map[string]struct{}, 2*fewMembers)
+					for i := range n.members {
+						seen[n.members[i].name] = struct{}{}
+					}
+				}
+				_, n.repeats = seen[name]
+				seen[name] = struct{}{}
+			}
+			if n.repeats {
+				n.repeat = name
 			}
 		}
+		n.members = append(n.members, member{name: name})
+		s.read(&n.members[len(n.members)-1].value, depth+1)
 	}
-	return nil
+	s.at++
+}
+
+// string reads the string at s.at.
+func (s *scanner) string() string {
+	start := s.at
+	end, escaped := s.quoted()
+	if !escaped {
+		return s.doc[start+1 : end-1]
+	}
+	var text string
+	if err := json.Unmarshal([]byte(s.doc[start:end]), &text); err != nil {
+		panic("authz: a string of valid JSON does not decode: " + err.Error())
+	}
+	return text
+}
+
+// quoted passes the string at s.at and returns its end.
+func (s *scanner) quoted() (end int, escaped bool) {
+	s.at++
+	end = s.at + strings.IndexByte(s.doc[s.at:], '"')
+	first := strings.IndexByte(s.doc[s.at:end], '\\')
+	if first < 0 {
+		s.at = end + 1
+		return s.at, false
+	}
+	for s.at += first; s.doc[s.at] != '"'; s.at++ {
+		if s.doc[s.at] == '\\' {
+			s.at++
+		}
+	}
+	s.at++
+	return s.at, true
+}
+
+// plain reads a number, a Boolean or null.
+func (s *scanner) plain() (nodeKind, string) {
+	start := s.at
+	for s.at < len(s.doc) && strings.IndexByte(" \t\n\r,]}", s.doc[s.at]) < 0 {
+		s.at++
+	}
+	switch text := s.doc[start:s.at]; text {
+	case "null":
+		return nodeNull, ""
+	case "true", "false":
+		return nodeBool, text
+	default:
+		return nodeNumber, text
+	}
+}
+
+// skip passes the value at s.at, however deep it is.
+func (s *scanner) skip() {
+	open := 0
+	for {
+		switch s.space() {
+		case '"':
+			s.quoted()
+		case '[', '{':
+			s.at++
+			open++
+			continue
+		case ']', '}':
+			s.at++
+			open--
+		default:
+			s.plain()
+		}
+		if open == 0 {
+			return
+		}
+	}
 }

@@ -86,7 +86,7 @@ func (g grammar) parse(doc []byte) (*Policy, error) {
 	if err != nil {
 		return nil, &MalformedError{Message: msgSyntax, Detail: err.Error()}
 	}
-	return g.policy(root)
+	return g.policy(&root, string(doc))
 }
 
 func malformed(message, detail string, args ...any) *MalformedError {
@@ -94,10 +94,7 @@ func malformed(message, detail string, args ...any) *MalformedError {
 }
 
 // policy compiles the tree of a document.
-func (g grammar) policy(root *node) (*Policy, error) {
-	if root.size > MaxDocument {
-		return nil, malformed(msgSyntax, "longer than %d bytes", MaxDocument)
-	}
+func (g grammar) policy(root *node, doc string) (*Policy, error) {
 	if root.kind != nodeObject {
 		return nil, malformed(msgSyntax, "a policy is an object")
 	}
@@ -106,7 +103,8 @@ func (g grammar) policy(root *node) (*Policy, error) {
 	}
 	p := &Policy{kind: g.kind}
 	var statements *node
-	for _, m := range root.members {
+	for i := range root.members {
+		m := &root.members[i]
 		switch m.name {
 		case "Version":
 			if m.value.kind != nodeString || m.value.text != Version2008 && m.value.text != Version2012 {
@@ -122,24 +120,24 @@ func (g grammar) policy(root *node) (*Policy, error) {
 			}
 			p.id, p.hasID = m.value.text, true
 		case "Statement":
-			statements = m.value
+			statements = &m.value
 		default:
 			return nil, malformed(msgSyntax, "unknown element %q", m.name)
 		}
 	}
-	if err := g.statements(p, statements); err != nil {
+	if err := g.statements(p, statements, doc); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-func (g grammar) statements(p *Policy, n *node) error {
-	var list []*node
+func (g grammar) statements(p *Policy, n *node, doc string) error {
+	var list []node
 	switch {
 	case n == nil:
 		return malformed(msgSyntax, "no Statement")
 	case n.kind == nodeObject:
-		list = []*node{n}
+		list = []node{*n}
 	case n.kind == nodeArray:
 		list = n.elems
 	default:
@@ -153,7 +151,9 @@ func (g grammar) statements(p *Policy, n *node) error {
 	}
 	p.statements = make([]statement, 0, len(list))
 	sids := make(map[string]struct{}, len(list))
-	for i, n := range list {
+	place := place{doc: doc, line: 1, column: 1}
+	for i := range list {
+		n := &list[i]
 		s, err := g.statement(n, p.version == Version2012)
 		if err != nil {
 			if err.Detail != "" {
@@ -162,6 +162,7 @@ func (g grammar) statements(p *Policy, n *node) error {
 			return err
 		}
 		s.index = i
+		s.start, s.end = place.to(n.start), place.to(n.end)
 		if s.sid != "" {
 			if _, dup := sids[s.sid]; dup {
 				return malformed(msgSidUnique, "%q", s.sid)
@@ -182,11 +183,12 @@ func (g grammar) statement(n *node, vars bool) (statement, *MalformedError) {
 		return s, malformed(msgSyntax, "element %q occurs twice", n.repeat)
 	}
 	effect := false
-	for _, m := range n.members {
+	for i := range n.members {
+		m := &n.members[i]
 		var err *MalformedError
 		switch m.name {
 		case "Sid":
-			err = g.sid(&s, m.value)
+			err = g.sid(&s, &m.value)
 		case "Effect":
 			effect = true
 			if m.value.kind != nodeString || m.value.text != "Allow" && m.value.text != "Deny" {
@@ -194,14 +196,14 @@ func (g grammar) statement(n *node, vars bool) (statement, *MalformedError) {
 			}
 			s.deny = m.value.text == "Deny"
 		case "Principal", "NotPrincipal":
-			err = g.principals(&s, m.name, m.value)
+			err = g.principals(&s, m.name, &m.value)
 		case "Action", "NotAction":
-			err = g.actions(&s, m.name, m.value)
+			err = g.actions(&s, m.name, &m.value)
 		case "Resource", "NotResource":
-			err = g.resources(&s, m.name, m.value, vars)
+			err = g.resources(&s, m.name, &m.value, vars)
 		case "Condition":
 			s.hasCondition = true
-			err = g.conditions(&s, m.value, vars)
+			err = g.conditions(&s, &m.value, vars)
 		default:
 			err = malformed(msgSyntax, "unknown element %q", m.name)
 		}
@@ -263,11 +265,11 @@ func stringsOf(name string, n *node) ([]string, *MalformedError) {
 		return []string{n.text}, nil
 	case nodeArray:
 		list := make([]string, 0, len(n.elems))
-		for _, e := range n.elems {
-			if e.kind != nodeString {
+		for i := range n.elems {
+			if n.elems[i].kind != nodeString {
 				return nil, malformed(msgSyntax, "%s holds something that is no string", name)
 			}
-			list = append(list, e.text)
+			list = append(list, n.elems[i].text)
 		}
 		return list, nil
 	default:
@@ -341,8 +343,9 @@ func (g grammar) principals(s *statement, name string, n *node) *MalformedError 
 	if n.repeats {
 		return malformed(msgSyntax, "%s has %q twice", name, n.repeat)
 	}
-	for _, m := range n.members {
-		list, err := stringsOf(name, m.value)
+	for i := range n.members {
+		m := &n.members[i]
+		list, err := stringsOf(name, &m.value)
 		if err != nil {
 			return err
 		}

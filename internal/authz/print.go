@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // JSON returns the document in canonical form: elements in a fixed order,
@@ -141,11 +142,26 @@ func printStrings(b *bytes.Buffer, values []string) {
 	b.WriteByte(']')
 }
 
-// printString writes a JSON string. Strings of a parsed document are valid
-// UTF-8, so nothing can fail or be replaced.
-func printString(b *bytes.Buffer, s string) {
-	enc := json.NewEncoder(b)
+func printString(b *bytes.Buffer, s string) { b.Write(appendJSON(b.AvailableBuffer(), s)) }
+
+// appendJSON appends a JSON string. Strings of a parsed document are valid
+// UTF-8, so that nothing of them is replaced.
+func appendJSON(b []byte, s string) []byte {
+	plain := true
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s)       // a string cannot fail
-	b.Truncate(b.Len() - 1) // the newline
+	_ = enc.Encode(s) // a string cannot fail
+	return append(b, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
 }

@@ -20,8 +20,8 @@ import (
 // code with the package. The test compares both on random cases.
 
 type refDoc struct {
-	Version   string    `json:",omitempty"`
-	Statement []refStmt `json:",omitempty"`
+	Version   string `json:",omitempty"`
+	Statement []refStmt
 }
 
 type refStmt struct {
@@ -41,6 +41,8 @@ type refCase struct {
 	resource string
 	owner    string
 	key      bool
+	trust    bool
+	grantID  string
 	ctx      map[string][]string // lists of one are single-valued but for "x:set"
 	ec       map[string]string
 	ident    []refDoc
@@ -260,7 +262,9 @@ func refForms(p *Principal, el map[string][]string) (forms []string) {
 				forms = append(forms, "everybody")
 			case typ == "Service" && p.Type == Service && (v == p.Service || slices.Contains(p.ServiceNames, v)):
 				forms = append(forms, "service")
-			case p.Type == Service || p.Type == Anonymous:
+			case typ == "Federated" && p.Type == Federated && v == p.ARN:
+				forms = append(forms, "provider")
+			case p.Type == Service || p.Type == Anonymous || p.Type == Federated:
 			case v == p.Account || v == "arn:aws:iam::"+p.Account+":root":
 				forms = append(forms, "account")
 			case p.Type == User && (v == p.ARN || v == p.UserID):
@@ -300,7 +304,7 @@ func (c *refCase) principal(s *refStmt) []string {
 	case slices.Contains(forms, "everybody"),
 		person && account && own,
 		c.p.Type == Root && account,
-		c.p.Type == Service && own:
+		(c.p.Type == Service || c.p.Type == Federated) && own:
 		return nil
 	}
 	return []string{"everybody"}
@@ -327,7 +331,7 @@ func (r refEval) decide(c *refCase) Effect {
 	sess = sess || len(c.sess) == 0 && c.p.Type != FederatedUser
 	denied := identDeny || boundDeny || sessDeny
 	slr := c.p.Type == AssumedRole && strings.Contains(c.p.RoleARN, ":role/aws-service-role/")
-	hasAccount := c.p.Type != Service && c.p.Type != Anonymous
+	hasAccount := c.p.Type != Service && c.p.Type != Anonymous && c.p.Type != Federated
 
 	var forms []string
 	if c.res != nil {
@@ -369,11 +373,17 @@ func (r refEval) decide(c *refCase) Effect {
 	grantSelf, grantAccount := false, false
 	if c.key {
 		for _, g := range c.grants {
-			if !refGrant(c, &g) {
+			if !refGrant(c, &g) || c.grantID != "" && g.ID != c.grantID {
 				continue
 			}
 			if g.GranteeIsService {
+				if g.Account != "" && (len(c.ctx["aws:sourceaccount"]) == 0 || c.ctx["aws:sourceaccount"][0] != g.Account) {
+					continue
+				}
 				grantSelf = grantSelf || c.p.Type == Service && (g.Grantee == c.p.Service || slices.Contains(c.p.ServiceNames, g.Grantee))
+				continue
+			}
+			if g.GranteeID != "" && g.GranteeID != c.p.UserID && g.GranteeID != c.p.RoleID {
 				continue
 			}
 			f := refForms(&c.p, map[string][]string{"AWS": {g.Grantee}})
@@ -383,6 +393,8 @@ func (r refEval) decide(c *refCase) Effect {
 	}
 	ok := false
 	switch {
+	case c.p.Type == Service && c.grantID != "":
+		ok = grantSelf
 	case !hasAccount:
 		ok = len(forms) > 0 || grantSelf
 	case c.p.Account == c.owner:
@@ -396,7 +408,7 @@ func (r refEval) decide(c *refCase) Effect {
 				ok = ok || ident && bound && sess
 			}
 		}
-		ok = ok || !c.key && ident && bound && sess
+		ok = ok || !c.key && !c.trust && ident && bound && sess
 		ok = ok || grantAccount && ident && bound && sess || grantSelf && bound && sess
 	default:
 		ok = len(forms) > 0 && ident && bound && sess
@@ -445,14 +457,15 @@ func some[T any](g refGen, list ...T) []T {
 }
 
 const (
-	accA    = "111122223333"
-	accB    = "444455556666"
-	keyARN  = "arn:aws:kms:us-west-2:111122223333:key/1234abcd"
-	objARN  = "arn:aws:s3:::b/ann/x1z"
-	userAnn = "arn:aws:iam::111122223333:user/ann"
-	roleR   = "arn:aws:iam::111122223333:role/svc/R"
-	sessR   = "arn:aws:sts::111122223333:assumed-role/R/s1"
-	geo     = "sagemaker-geospatial.us-west-2.amazonaws.com"
+	accA     = "111122223333"
+	accB     = "444455556666"
+	keyARN   = "arn:aws:kms:us-west-2:111122223333:key/1234abcd"
+	objARN   = "arn:aws:s3:::b/ann/x1z"
+	userAnn  = "arn:aws:iam::111122223333:user/ann"
+	roleR    = "arn:aws:iam::111122223333:role/svc/R"
+	sessR    = "arn:aws:sts::111122223333:assumed-role/R/s1"
+	provider = "arn:aws:iam::111122223333:oidc-provider/idp.example.com"
+	geo      = "sagemaker-geospatial.us-west-2.amazonaws.com"
 )
 
 var refPrincipals = []Principal{
@@ -466,6 +479,7 @@ var refPrincipals = []Principal{
 	{Type: User, ARN: "arn:aws:iam::444455556666:user/bob", Account: accB, UserID: "AIDABOBBOBBOBBOBBOB1"},
 	{Type: AssumedRole, ARN: "arn:aws:sts::444455556666:assumed-role/Q/s", RoleARN: "arn:aws:iam::444455556666:role/Q", Account: accB, RoleID: "AROAQQQQQQQQQQQQQQQ1"},
 	{Type: Root, ARN: "arn:aws:iam::444455556666:root", Account: accB},
+	{Type: Federated, ARN: provider},
 }
 
 func (g refGen) condition() (op, key string, values []string) {
@@ -495,7 +509,8 @@ func (g refGen) condition() (op, key string, values []string) {
 	}
 }
 
-func (g refGen) doc(resourceSide, rcp bool) refDoc {
+func (g refGen) doc(kind Kind) refDoc {
+	resourceSide, rcp, trust := kind == ResourcePolicy || kind == KeyPolicy || kind == TrustPolicy, kind == RCP, kind == TrustPolicy
 	d := refDoc{Version: pick(g, "2012-10-17", "2012-10-17", "2008-10-17", "")}
 	for range 1 + g.IntN(3) {
 		s := refStmt{Effect: pick(g, "Allow", "Allow", "Allow", "Deny")}
@@ -503,6 +518,9 @@ func (g refGen) doc(resourceSide, rcp bool) refDoc {
 			"arn:aws:sts::111122223333:federated-user/fed", "AIDAANNANNANNANNANN1", "AROARRRRRRRRRRRRRRR1", accB, "arn:aws:iam::444455556666:user/bob", "arn:aws:iam::444455556666:role/Q")}
 		if g.IntN(4) == 0 {
 			principals["Service"] = some(g, geo, "sagemaker-geospatial.amazonaws.com", "s3.amazonaws.com")
+		}
+		if trust && g.IntN(3) == 0 {
+			principals["Federated"] = some(g, provider, "accounts.google.com")
 		}
 		switch {
 		case rcp:
@@ -512,16 +530,21 @@ func (g refGen) doc(resourceSide, rcp bool) refDoc {
 		case resourceSide:
 			s.Principal = principals
 		}
-		actions := some(g, "*", "kms:*", "KMS:dec*", "kms:Decrypt", "kms:DescribeKey", "s3:Get?bject", "s3:*", "*:*")
+		actions := some(g, "*", "kms:*", "KMS:dec*", "kms:Decrypt", "kms:DescribeKey", "s3:Get?bject", "s3:*", "*:*", "sts:*")
+		if trust {
+			actions = some(g, "sts:*", "STS:assume*", "sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", "sts:TagSession")
+		}
 		if g.IntN(6) == 0 {
 			s.NotAction = actions
 		} else {
 			s.Action = actions
 		}
 		resources := some(g, "*", "*", keyARN, objARN, "arn:aws:kms:*:111122223333:key/*", "arn:aws:s3:::b/*", "arn:aws:s3:::b/${aws:username}/x?z", "arn:aws:s3:::b/${x:name, 'ann'}/*", "arn:aws:s3:::${*}/*")
-		if g.IntN(6) == 0 {
+		switch {
+		case trust:
+		case g.IntN(6) == 0:
 			s.NotResource = resources
-		} else {
+		default:
 			s.Resource = resources
 		}
 		for g.IntN(5) < 2 {
@@ -550,6 +573,7 @@ func (g refGen) context() map[string][]string {
 	set("aws:securetransport", "true", "false", "TRUE")
 	set("aws:sourceip", "10.1.2.3", "192.0.2.1", "2001:db8::1")
 	set("aws:sourcearn", "arn:aws:sagemaker:us-west-2:111122223333:feature-group/g", "arn:aws:s3:::b", "arn:aws:s3:::b:c")
+	set("aws:sourceaccount", accA, accB)
 	set("x:bin", "AAEC", "AAE=")
 	if g.IntN(2) == 0 {
 		ctx["x:set"] = pick(g, []string{"a"}, []string{"a", "b"}, []string{"c1", "z"}, []string{})
@@ -565,19 +589,19 @@ type pooled struct {
 func newPool(t testing.TB, g refGen, kind Kind, n int) []pooled {
 	pool := make([]pooled, n)
 	for i := range pool {
-		pool[i].ref = g.doc(kind == ResourcePolicy || kind == KeyPolicy, kind == RCP)
+		pool[i].ref = g.doc(kind)
 		doc, err := json.Marshal(pool[i].ref)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if pool[i].pol, err = Parse(kind, doc); err != nil {
-			t.Fatalf("Parse(%s): %v", doc, err)
+		if pool[i].pol, err = ParseStored(kind, doc); err != nil {
+			t.Fatalf("ParseStored(%s): %v", doc, err)
 		}
 	}
 	return pool
 }
 
-type pools struct{ ident, res, key, scp, rcp []pooled }
+type pools struct{ ident, res, key, trust, scp, rcp []pooled }
 
 func (g refGen) docs(pool []pooled, ref *[]refDoc, pol *[]*Policy, most int) {
 	for range g.IntN(most + 1) {
@@ -590,9 +614,13 @@ func (g refGen) docs(pool []pooled, ref *[]refDoc, pol *[]*Policy, most int) {
 func (g refGen) newCase(ps *pools) (*refCase, *Request, *Policies) {
 	c := &refCase{p: pick(g, refPrincipals...), ctx: g.context(), owner: accA}
 	c.key = g.IntN(2) == 0
+	c.trust = !c.key && g.IntN(4) == 0
 	c.resource, c.action = objARN, pick(g, "s3:GetObject", "s3:PutObject")
 	if c.key {
 		c.resource, c.action = keyARN, pick(g, "kms:Decrypt", "kms:Decrypt", "kms:DescribeKey", "kms:RetireGrant")
+	}
+	if c.trust {
+		c.resource, c.action = "arn:aws:iam::111122223333:role/T", pick(g, "sts:AssumeRole", "sts:AssumeRoleWithWebIdentity")
 	}
 	if g.IntN(8) == 0 {
 		c.owner = accB
@@ -602,8 +630,11 @@ func (g refGen) newCase(ps *pools) (*refCase, *Request, *Policies) {
 	g.docs(ps.ident, &c.ident, &pols.Identity, 3)
 	if g.IntN(3) > 0 {
 		d := pick(g, ps.res...)
-		if c.key {
+		switch {
+		case c.key:
 			d = pick(g, ps.key...)
+		case c.trust:
+			d = pick(g, ps.trust...)
 		}
 		c.res, pols.Resource = &d.ref, d.pol
 	}
@@ -626,9 +657,16 @@ func (g refGen) newCase(ps *pools) (*refCase, *Request, *Policies) {
 		c.rcp, pols.RCP = append(c.rcp, ref), append(pols.RCP, pol)
 	}
 	for range g.IntN(4) / 2 {
-		gr := Grant{ID: "g", Operations: some(g, "Decrypt", "DescribeKey", "RetireGrant", "Encrypt")}
+		gr := Grant{ID: pick(g, "g", "h"), Operations: some(g, "Decrypt", "DescribeKey", "RetireGrant", "Encrypt")}
 		gr.Grantee = pick(g, userAnn, roleR, sessR, "arn:aws:iam::111122223333:root", geo, "arn:aws:iam::444455556666:role/Q", "arn:aws:iam::444455556666:root")
 		gr.GranteeIsService = gr.Grantee == geo
+		gr.GranteeID = pick(g, "", "", "", "AIDAANNANNANNANNANN1", "AROARRRRRRRRRRRRRRR1", "AROAQQQQQQQQQQQQQQQ1")
+		if gr.Grantee == geo || strings.HasSuffix(gr.Grantee, ":root") {
+			gr.GranteeID = ""
+		}
+		if gr.Grantee == geo {
+			gr.Account = pick(g, "", accA)
+		}
 		switch g.IntN(5) {
 		case 0:
 			gr.Constraints.EncryptionContextEquals = map[string]string{"a": "1"}
@@ -639,7 +677,11 @@ func (g refGen) newCase(ps *pools) (*refCase, *Request, *Policies) {
 		}
 		c.grants = append(c.grants, gr)
 	}
-	req := &Request{Principal: c.p, Action: c.action, Resource: c.resource, ResourceAccount: c.owner, Context: NewContext(), KMSKey: c.key, EncryptionContext: c.ec}
+	c.grantID = pick(g, "", "", "", "g")
+	req := &Request{
+		Principal: c.p, Action: c.action, Resource: c.resource, ResourceAccount: c.owner, Context: NewContext(), KMSKey: c.key, Trust: c.trust,
+		EncryptionContext: c.ec, GrantID: c.grantID,
+	}
 	for k, v := range c.ctx {
 		if k == "x:set" {
 			req.Context.SetMulti(k, v...)
@@ -653,7 +695,8 @@ func (g refGen) newCase(ps *pools) (*refCase, *Request, *Policies) {
 func newPools(t testing.TB, g refGen) *pools {
 	return &pools{
 		ident: newPool(t, g, IdentityPolicy, 600), res: newPool(t, g, ResourcePolicy, 600), key: newPool(t, g, KeyPolicy, 600),
-		scp: newPool(t, g, SCP, 200), rcp: newPool(t, g, RCP, 200),
+		trust: newPool(t, g, TrustPolicy, 300),
+		scp:   newPool(t, g, SCP, 200), rcp: newPool(t, g, RCP, 200),
 	}
 }
 
@@ -763,7 +806,7 @@ func TestMonotone(t *testing.T) {
 			t.Fatalf("case %d: allowed by nothing: %+v", i, before)
 		}
 		none := Decide(req, &Policies{Boundary: pols.Boundary, Session: pols.Session, SCP: pols.SCP, RCP: pols.RCP}, nil)
-		if none.Effect == Allowed && (req.Principal.Type != Root || req.Principal.Account != req.ResourceAccount || req.KMSKey) {
+		if none.Effect == Allowed && (req.Principal.Type != Root || req.Principal.Account != req.ResourceAccount || req.KMSKey || req.Trust) {
 			t.Fatalf("case %d: allowed without an identity policy, a resource policy and a grant: %+v", i, none)
 		}
 	}

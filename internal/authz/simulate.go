@@ -2,15 +2,32 @@ package authz
 
 import (
 	"bufio"
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"runtime"
+	"strconv"
+	"sync"
 )
 
 // maxCase is the longest line that Simulate reads, in bytes.
 const maxCase = 16 << 20
+
+// A batch of lines is closed at this many lines or bytes.
+const (
+	batchLines = 64
+	batchBytes = 256 << 10
+)
+
+// batch is consecutive lines, and when done is closed their answers.
+type batch struct {
+	lines [][]byte // nil for one that is too long
+	size  int
+	done  chan struct{}
+	out   []byte
+	bad   int
+}
 
 // Simulate reads one case a line and writes one verdict a line:
 //
@@ -32,45 +49,119 @@ const maxCase = 16 << 20
 // resource is the caller's. A resource that is a key (arn:…:kms:…:key/…) has a
 // key policy, a role asked for a session a trust policy.
 //
+// Lines are worked on in parallel and answered in their order; what is there to
+// be answered is written before more is waited for.
+//
 // A line that is no case gives {"id":null,"error"} and counts as bad. err is a
 // failure of r or w.
 func Simulate(r io.Reader, w io.Writer) (bad int, err error) {
+	workers := runtime.GOMAXPROCS(0)
+	work := make(chan *batch, workers)
+	ordered := make(chan *batch, 2*workers)
+	failed := make(chan struct{}) // closed when w failed
+	var wg sync.WaitGroup
+	docs := &compiledDocs{}
+	for range workers {
+		wg.Go(func() {
+			for b := range work {
+				b.answer(docs)
+			}
+		})
+	}
+	var written int
+	var werr error
+	wg.Go(func() { written, werr = writeBatches(ordered, w, failed) })
+	rerr := readBatches(r, func(b *batch) bool {
+		select {
+		case <-failed:
+			return false
+		case ordered <- b:
+			work <- b
+			return true
+		}
+	})
+	close(work)
+	close(ordered)
+	wg.Wait()
+	return written, errors.Join(rerr, werr)
+}
+
+// readBatches hands the lines of r to send, until that returns false.
+func readBatches(r io.Reader, send func(*batch) bool) error {
 	in := bufio.NewReaderSize(r, 64<<10)
-	out := bufio.NewWriter(w)
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
+	b := &batch{done: make(chan struct{})}
 	for {
-		line, tooLong, rerr := readLine(in)
-		if rerr != nil && !errors.Is(rerr, io.EOF) {
-			return bad, errors.Join(fmt.Errorf("read cases: %w", rerr), out.Flush())
+		line, tooLong, err := readLine(in)
+		if err != nil && !errors.Is(err, io.EOF) {
+			if len(b.lines) > 0 {
+				send(b)
+			}
+			return fmt.Errorf("read cases: %w", err)
 		}
-		if text := strings.TrimSpace(string(line)); text != "" || tooLong {
-			v, cerr := verdict{}, error(nil)
-			if tooLong {
-				cerr = fmt.Errorf("line longer than %d bytes", maxCase)
-			} else {
-				v, cerr = simulateLine([]byte(text))
-			}
-			if cerr != nil {
-				bad++
-				err = enc.Encode(caseError{Error: cerr.Error()})
-			} else {
-				err = enc.Encode(v)
-			}
-			if err == nil && in.Buffered() == 0 {
-				err = out.Flush()
-			}
-			if err != nil {
-				return bad, fmt.Errorf("write verdicts: %w", err)
-			}
+		line = bytes.TrimSpace(line)
+		if tooLong {
+			b.lines = append(b.lines, nil)
+		} else if len(line) > 0 {
+			b.lines = append(b.lines, line)
+			b.size += len(line)
 		}
-		if rerr != nil {
-			if err := out.Flush(); err != nil {
-				return bad, fmt.Errorf("write verdicts: %w", err)
+		full := len(b.lines) == batchLines || b.size >= batchBytes || in.Buffered() == 0 || err != nil
+		if full && len(b.lines) > 0 {
+			if !send(b) {
+				return nil
 			}
-			return bad, nil
+			b = &batch{done: make(chan struct{})}
+		}
+		if err != nil {
+			return nil
 		}
 	}
+}
+
+// answer decides the cases of a batch.
+func (b *batch) answer(docs *compiledDocs) {
+	defer close(b.done)
+	for _, line := range b.lines {
+		var err error
+		if line == nil {
+			err = fmt.Errorf("line longer than %d bytes", maxCase)
+		} else {
+			b.out, err = docs.appendVerdict(b.out, line)
+		}
+		if err != nil {
+			b.bad++
+			b.out = append(b.out, `{"id":null,"error":`...)
+			b.out = appendJSON(b.out, err.Error())
+			b.out = append(b.out, "}\n"...)
+		}
+	}
+}
+
+// writeBatches writes the answers in the order of the lines. It returns the
+// number of bad lines among them.
+func writeBatches(ordered <-chan *batch, w io.Writer, failed chan<- struct{}) (bad int, err error) {
+	out := bufio.NewWriter(w)
+	for b := range ordered {
+		<-b.done
+		if err != nil {
+			continue // the reader is about to stop
+		}
+		bad += b.bad
+		_, err = out.Write(b.out)
+		if err == nil && len(ordered) == 0 {
+			err = out.Flush()
+		}
+		if err != nil {
+			err = fmt.Errorf("write verdicts: %w", err)
+			close(failed)
+		}
+	}
+	if err == nil {
+		if err = out.Flush(); err != nil {
+			err = fmt.Errorf("write verdicts: %w", err)
+		}
+	}
+	return bad, err
 }
 
 // readLine reads up to a newline. Of a line that is too long it keeps nothing.
@@ -89,436 +180,121 @@ func readLine(in *bufio.Reader) (line []byte, tooLong bool, err error) {
 	}
 }
 
-type verdict struct {
-	ID        json.RawMessage `json:"id"`
-	Decision  string          `json:"decision"`
-	Layer     string          `json:"layer"`
-	Statement json.RawMessage `json:"statement"`
-	Reason    string          `json:"reason"`
-}
-
-type caseError struct {
-	ID    *string `json:"id"`
-	Error string  `json:"error"`
-}
-
-func simulateLine(line []byte) (verdict, error) {
-	root, err := readNode(line)
+// appendVerdict decides one case and appends the verdict with a newline.
+func (docs *compiledDocs) appendVerdict(out, line []byte) ([]byte, error) {
+	if err := checkJSON(line); err != nil {
+		return out, err
+	}
+	c, err := readCase(string(line))
 	if err != nil {
-		return verdict{}, err
+		return out, err
 	}
-	m, err := membersOf(root, "the case")
+	req, err := simulatedRequest(&c.request)
 	if err != nil {
-		return verdict{}, err
+		return out, err
 	}
-	// Unknown names at the top are the author's notes; below they could be a
-	// misspelled layer or constraint, and are refused.
-	req, err := simulatedRequest(m["request"])
+	req.KMSKey, req.Trust = simulatedRules(req, c.resource != nil, len(c.grants.elems) > 0)
+	grants, err := simulatedGrants(&c.grants)
 	if err != nil {
-		return verdict{}, err
+		return out, err
 	}
-	isKey, isTrust := simulatedRules(req, m)
-	req.KMSKey, req.Trust = isKey, isTrust
-	pols, err := simulatedPolicies(m["policies"], isKey, isTrust)
-	if err != nil {
-		return verdict{}, err
+	d := Decide(req, docs.policies(c, kindIn(req, &Policies{}, LayerResource)), grants)
+	out = append(out, `{"id":`...)
+	switch c.id.kind {
+	case nodeString:
+		out = appendJSON(out, c.id.text)
+	case nodeNumber, nodeBool:
+		out = append(out, c.id.text...)
+	default:
+		out = append(out, "null"...)
 	}
-	grants, err := simulatedGrants(m["grants"])
-	if err != nil {
-		return verdict{}, err
-	}
-	d := Decide(req, pols, grants)
-	v := verdict{
-		ID: json.RawMessage("null"), Decision: d.Effect.String(), Layer: d.Layer,
-		Statement: json.RawMessage("null"), Reason: d.Reason,
-	}
+	out = append(out, `,"decision":"`...)
+	out = append(out, d.Effect.String()...)
+	out = append(out, `","layer":"`...)
+	out = append(out, d.Layer...)
+	out = append(out, `","statement":`...)
 	switch {
 	case d.StatementIsIndex:
-		v.Statement = json.RawMessage(d.Statement)
+		out = append(out, d.Statement...)
 	case d.Statement != "":
-		v.Statement = quote(d.Statement)
+		out = appendJSON(out, d.Statement)
+	default:
+		out = append(out, "null"...)
 	}
-	switch id := m["id"]; {
-	case id == nil:
-	case id.kind == nodeString:
-		v.ID = quote(id.text)
-	case id.kind == nodeNumber || id.kind == nodeBool:
-		v.ID = json.RawMessage(id.text)
-	}
-	return v, nil
+	out = append(out, `,"reason":`...)
+	out = appendJSON(out, d.Reason)
+	return append(out, "}\n"...), nil
 }
 
-func quote(s string) json.RawMessage {
-	b, _ := json.Marshal(s) // a string cannot fail
-	return b
+// maxCachedDocs is how much text of documents is kept compiled, in bytes.
+const maxCachedDocs = 32 << 20
+
+// compiledDocs keeps compiled documents from line to line. Its methods may be
+// called concurrently.
+type compiledDocs struct {
+	mu   sync.RWMutex
+	docs map[compiledDoc]*Policy
+	size int
 }
 
-// membersOf returns the members of an object; a missing or null node has none.
-// With names given, others are an error.
-func membersOf(n *node, what string, names ...string) (map[string]*node, error) {
-	if n == nil || n.kind == nodeNull && len(names) > 0 {
-		return nil, nil
-	}
-	if n.kind != nodeObject {
-		return nil, fmt.Errorf("%s is no object", what)
-	}
-	if n.repeats {
-		return nil, fmt.Errorf("%s has %q twice", what, n.repeat)
-	}
-	m := make(map[string]*node, len(n.members))
-	for _, e := range n.members {
-		known := len(names) == 0
-		for _, name := range names {
-			known = known || name == e.name
-		}
-		if !known {
-			return nil, fmt.Errorf("%s has the unknown member %q", what, e.name)
-		}
-		m[e.name] = e.value
-	}
-	return m, nil
+type compiledDoc struct {
+	kind Kind
+	name string
+	text string
 }
 
-func textOf(m map[string]*node, name string, required bool) (string, error) {
-	n := m[name]
-	switch {
-	case n == nil || n.kind == nodeNull:
-		if required {
-			return "", fmt.Errorf("no %s", name)
-		}
-		return "", nil
-	case n.kind != nodeString:
-		return "", fmt.Errorf("%s is no string", name)
-	case n.text == "" && required:
-		return "", fmt.Errorf("%s is empty", name)
+// policies compiles the documents of a case.
+func (docs *compiledDocs) policies(c *simulatedCase, resource Kind) *Policies {
+	pols := &Policies{
+		Identity: docs.list(c.identity, LayerIdentity, IdentityPolicy),
+		Boundary: docs.list(c.boundary, LayerBoundary, BoundaryPolicy),
+		Session:  docs.list(c.session, LayerSession, SessionPolicy),
 	}
-	return n.text, nil
+	for _, level := range c.scp {
+		pols.SCP = append(pols.SCP, docs.list(level, LayerSCP, SCP))
+	}
+	for _, level := range c.rcp {
+		pols.RCP = append(pols.RCP, docs.list(level, LayerRCP, RCP))
+	}
+	if c.resource != nil {
+		pols.Resource = docs.compile(compiledDoc{kind: resource, name: LayerResource, text: *c.resource})
+	}
+	return pols
 }
 
-func simulatedRequest(n *node) (*Request, error) {
-	m, err := membersOf(n, "request", "principal", "action", "resource", "resourceAccount", "context")
-	if err != nil {
-		return nil, err
+func (docs *compiledDocs) list(texts []string, layer string, kind Kind) []*Policy {
+	if len(texts) == 0 {
+		return nil
 	}
-	req := &Request{}
-	principal, err := textOf(m, "principal", true)
-	if err != nil {
-		return nil, err
+	list := make([]*Policy, len(texts))
+	for i, text := range texts {
+		list[i] = docs.compile(compiledDoc{kind: kind, name: layer + " " + strconv.Itoa(i), text: text})
 	}
-	if req.Action, err = textOf(m, "action", true); err != nil {
-		return nil, err
-	}
-	if !strings.Contains(req.Action, ":") {
-		return nil, fmt.Errorf("action %q has no prefix", req.Action)
-	}
-	if req.Resource, err = textOf(m, "resource", true); err != nil {
-		return nil, err
-	}
-	if req.ResourceAccount, err = textOf(m, "resourceAccount", false); err != nil {
-		return nil, err
-	}
-	if req.Context, req.EncryptionContext, err = simulatedContext(m["context"]); err != nil {
-		return nil, err
-	}
-	if req.Principal, err = simulatedPrincipal(principal, req); err != nil {
-		return nil, err
-	}
-	if req.ResourceAccount == "" {
-		if a, _ := splitARN(req.Resource); a.account != "" {
-			req.ResourceAccount = a.account
-		} else if owner := req.Context.single("aws:resourceaccount"); owner != "" {
-			req.ResourceAccount = owner
-		} else {
-			req.ResourceAccount = req.Principal.Account
-		}
-	}
-	return req, nil
+	return list
 }
 
-// encryptionContextPrefix, in lower case, precedes the keys of an encryption
-// context in condition keys.
-const encryptionContextPrefix = "kms:encryptioncontext:"
-
-func simulatedContext(n *node) (Context, map[string]string, error) {
-	ctx := NewContext()
-	encryption := map[string]string{}
-	if n == nil || n.kind == nodeNull {
-		return ctx, encryption, nil
-	}
-	if n.kind != nodeObject {
-		return ctx, nil, errors.New("context is no object")
-	}
-	for _, m := range n.members {
-		if _, dup := ctx.vals[lower(m.name)]; dup {
-			return ctx, nil, fmt.Errorf("context has %q twice (names of condition keys are case-insensitive)", m.name)
-		}
-		switch m.value.kind {
-		case nodeString, nodeNumber, nodeBool:
-			ctx.Set(m.name, m.value.text)
-			if len(m.name) > len(encryptionContextPrefix) && strings.EqualFold(m.name[:len(encryptionContextPrefix)], encryptionContextPrefix) {
-				encryption[m.name[len(encryptionContextPrefix):]] = m.value.text
-			}
-		case nodeArray:
-			values, err := stringsOf(m.name, m.value)
-			if err != nil {
-				return ctx, nil, fmt.Errorf("context: %s", err.Detail)
-			}
-			ctx.SetMulti(m.name, values...)
-		default:
-			return ctx, nil, fmt.Errorf("context: %s is neither a string nor a list of strings", m.name)
-		}
-	}
-	return ctx, encryption, nil
-}
-
-// simulatedPrincipal reads the principal of a case.
-func simulatedPrincipal(s string, req *Request) (Principal, error) {
-	ctx := req.Context
-	if s == "anonymous" {
-		return Principal{Type: Anonymous}, nil
-	}
-	a, ok := splitARN(s)
-	if !ok {
-		if !strings.Contains(s, ".") || !plainName(s) || strings.ContainsAny(s, ":/ ") {
-			return Principal{}, fmt.Errorf("principal %q is neither an ARN, nor a service, nor anonymous", s)
-		}
-		if !strings.HasSuffix(s, ".amazonaws.com") && !strings.HasSuffix(s, ".amazonaws.com.cn") || strings.EqualFold(req.Action, "sts:AssumeRoleWithWebIdentity") {
-			return Principal{Type: Federated, ARN: s}, nil
-		}
-		p := Principal{Type: Service, Service: s}
-		if names, ok := ctx.Get("aws:PrincipalServiceNamesList"); ok {
-			p.ServiceNames = names.Vals
-		}
-		return p, nil
-	}
-	p := Principal{ARN: s, Account: a.account}
-	id, _, _ := strings.Cut(ctx.single("aws:userid"), ":")
-	principalARN := ctx.single("aws:principalarn")
-	name, rest, _ := strings.Cut(a.resource, "/")
-	kind := a.service + " " + name
-	switch {
-	case kind == "iam saml-provider" || kind == "iam oidc-provider":
-		return Principal{Type: Federated, ARN: s}, nil
-	case !digits(a.account) || a.account == "":
-	case a.service == "iam" && a.resource == "root":
-		p.Type = Root
-		return p, nil
-	case kind == "iam user" && rest != "":
-		p.Type, p.UserID = User, id
-		return p, nil
-	case kind == "iam role" && rest != "":
-		p.Type, p.RoleARN, p.RoleID = AssumedRole, s, id
-		return p, nil
-	case kind == "sts federated-user" && rest != "":
-		p.Type, p.UserID = FederatedUser, id
-		if u, ok := splitARN(principalARN); ok && u.account == a.account && strings.HasPrefix(u.resource, "user/") {
-			p.UserARN = principalARN
-		}
-		return p, nil
-	case kind == "sts assumed-role":
-		role, session, _ := strings.Cut(rest, "/")
-		if role == "" || session == "" {
-			break
-		}
-		p.Type, p.RoleID = AssumedRole, id
-		p.RoleARN = "arn:" + a.partition + ":iam::" + a.account + ":role/" + role
-		if r, ok := splitARN(principalARN); ok && r.service == "iam" && r.account == a.account &&
-			strings.HasPrefix(r.resource, "role/") && strings.HasSuffix(r.resource, "/"+role) {
-			p.RoleARN = principalARN
-		}
-		return p, nil
-	}
-	return Principal{}, fmt.Errorf("principal %q is no user, role session, federated user or account root", s)
-}
-
-// simulatedRules tells from the case whether the resource is a key or a role
-// asked for a session.
-func simulatedRules(req *Request, m map[string]*node) (key, trust bool) {
-	a, _ := splitARN(req.Resource)
-	if _, ok := kmsOperation(req.Action); ok {
-		var policy *node
-		if p := m["policies"]; p != nil {
-			policy = p.get("resource")
-		}
-		grants := m["grants"]
-		return a.service == "kms" && strings.HasPrefix(a.resource, "key/") ||
-			policy != nil && policy.kind != nodeNull || grants != nil && len(grants.elems) > 0, false
-	}
-	switch lowerASCII(req.Action) {
-	case "sts:assumerole", "sts:assumerolewithsaml", "sts:assumerolewithwebidentity", "sts:tagsession",
-		"sts:setsourceidentity", "sts:setcontext":
-		return false, a.service == "iam" && strings.HasPrefix(a.resource, "role/")
-	}
-	return false, false
-}
-
-func simulatedPolicies(n *node, key, trust bool) (*Policies, error) {
-	m, err := membersOf(n, "policies", "identity", "resource", "boundary", "session", "scp", "rcp")
-	if err != nil {
-		return nil, err
-	}
-	pols := &Policies{}
-	if pols.Identity, err = simulatedDocs(m["identity"], "identity", IdentityPolicy); err != nil {
-		return nil, err
-	}
-	if pols.Boundary, err = simulatedDocs(m["boundary"], "boundary", BoundaryPolicy); err != nil {
-		return nil, err
-	}
-	if pols.Session, err = simulatedDocs(m["session"], "session", SessionPolicy); err != nil {
-		return nil, err
-	}
-	if pols.SCP, err = simulatedLevels(m["scp"], "scp", SCP); err != nil {
-		return nil, err
-	}
-	if pols.RCP, err = simulatedLevels(m["rcp"], "rcp", RCP); err != nil {
-		return nil, err
-	}
-	if doc := m["resource"]; doc != nil && doc.kind != nodeNull {
-		kind := ResourcePolicy
-		switch {
-		case key:
-			kind = KeyPolicy
-		case trust:
-			kind = TrustPolicy
-		}
-		pols.Resource = simulatedDoc(doc, "resource", kind)
-	}
-	return pols, nil
-}
-
-func simulatedLevels(n *node, layer string, kind Kind) ([][]*Policy, error) {
-	if n == nil || n.kind == nodeNull {
-		return nil, nil
-	}
-	if n.kind != nodeArray {
-		return nil, fmt.Errorf("policies: %s is no list of levels", layer)
-	}
-	levels := make([][]*Policy, 0, len(n.elems))
-	for _, e := range n.elems {
-		if e.kind != nodeArray {
-			return nil, fmt.Errorf("policies: a level of %s is no list", layer)
-		}
-		docs, err := simulatedDocs(e, layer, kind)
-		if err != nil {
-			return nil, err
-		}
-		levels = append(levels, docs)
-	}
-	return levels, nil
-}
-
-func simulatedDocs(n *node, layer string, kind Kind) ([]*Policy, error) {
-	if n == nil || n.kind == nodeNull {
-		return nil, nil
-	}
-	if n.kind != nodeArray {
-		return nil, fmt.Errorf("policies: %s is no list", layer)
-	}
-	var docs []*Policy
-	for i, e := range n.elems {
-		docs = append(docs, simulatedDoc(e, fmt.Sprintf("%s %d", layer, i), kind))
-	}
-	return docs, nil
-}
-
-// simulatedDoc compiles a document as strictly as a saved one is read, but for
+// compile returns the document as strictly compiled as a saved one is, but for
 // what only saving forbids.
-func simulatedDoc(n *node, name string, kind Kind) *Policy {
-	g := grammar{kind: kind}
-	var p *Policy
-	var err error
-	if n.kind == nodeString {
-		p, err = g.parse([]byte(n.text))
-	} else {
-		p, err = g.policy(n)
+func (docs *compiledDocs) compile(d compiledDoc) *Policy {
+	docs.mu.RLock()
+	p := docs.docs[d]
+	docs.mu.RUnlock()
+	if p != nil {
+		return p
 	}
+	text := []byte(d.text)
+	d.text = string(text) // not the whole line's memory
+	p, err := grammar{kind: d.kind}.parse(text)
 	if err != nil {
-		return Unreadable(name)
+		p = Unreadable(d.name)
 	}
-	p.Name = name
+	p.Name = d.name
+	docs.mu.Lock()
+	defer docs.mu.Unlock()
+	if docs.docs == nil || docs.size > maxCachedDocs {
+		docs.docs, docs.size = make(map[compiledDoc]*Policy), 0
+	}
+	docs.docs[d] = p
+	docs.size += len(text)
 	return p
-}
-
-func simulatedGrants(n *node) ([]Grant, error) {
-	if n == nil || n.kind == nodeNull {
-		return nil, nil
-	}
-	if n.kind != nodeArray {
-		return nil, errors.New("grants is no list")
-	}
-	grants := make([]Grant, 0, len(n.elems))
-	for i, e := range n.elems {
-		m, err := membersOf(e, "a grant", "id", "name", "grantee", "operations", "constraints")
-		if err != nil {
-			return nil, err
-		}
-		g := Grant{ID: fmt.Sprint(i)}
-		if g.Grantee, err = textOf(m, "grantee", true); err != nil {
-			return nil, fmt.Errorf("a grant: %w", err)
-		}
-		g.GranteeIsService = !strings.HasPrefix(g.Grantee, "arn:")
-		if id := m["id"]; id != nil && id.kind == nodeString {
-			g.ID = id.text
-		}
-		ops := m["operations"]
-		if ops == nil {
-			return nil, errors.New("a grant: no operations")
-		}
-		list, merr := stringsOf("operations", ops)
-		if merr != nil {
-			return nil, fmt.Errorf("a grant: %s", merr.Detail)
-		}
-		g.Operations = list
-		if g.Constraints, err = simulatedConstraints(m["constraints"]); err != nil {
-			return nil, err
-		}
-		grants = append(grants, g)
-	}
-	return grants, nil
-}
-
-func simulatedConstraints(n *node) (GrantConstraints, error) {
-	var c GrantConstraints
-	if n == nil || n.kind == nodeNull {
-		return c, nil
-	}
-	m, err := membersOf(n, "constraints")
-	if err != nil {
-		return c, err
-	}
-	for name, v := range m {
-		switch {
-		case strings.EqualFold(name, "EncryptionContextEquals"):
-			c.EncryptionContextEquals, err = simulatedPairs(v)
-		case strings.EqualFold(name, "EncryptionContextSubset"):
-			c.EncryptionContextSubset, err = simulatedPairs(v)
-		case strings.EqualFold(name, "SourceArn"):
-			if c.SourceARN, err = textOf(m, name, false); c.SourceARN == "" && v.kind != nodeNull {
-				c.Unknown = true
-			}
-		default:
-			c.Unknown = true
-		}
-		if err != nil {
-			return c, fmt.Errorf("constraints: %w", err)
-		}
-	}
-	return c, nil
-}
-
-func simulatedPairs(n *node) (map[string]string, error) {
-	if n.kind == nodeNull {
-		return nil, nil
-	}
-	m, err := membersOf(n, "the encryption context")
-	if err != nil {
-		return nil, err
-	}
-	pairs := make(map[string]string, len(m))
-	for k := range m {
-		if pairs[k], err = textOf(m, k, false); err != nil {
-			return nil, err
-		}
-	}
-	return pairs, nil
 }

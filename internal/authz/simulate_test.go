@@ -10,6 +10,17 @@ import (
 	"testing/iotest"
 )
 
+// verdict is a line of the answer.
+type verdict struct {
+	ID        json.RawMessage
+	Decision  string
+	Layer     string
+	Statement json.RawMessage
+	Reason    string
+}
+
+func quote(s string) []byte { return appendJSON(nil, s) }
+
 func simulate(t testing.TB, in string) (lines []string, bad int) {
 	t.Helper()
 	var out bytes.Buffer

@@ -40,8 +40,15 @@ var errVariable = errors.New("malformed policy variable")
 // last character of its segment, and variables stand after the fifth colon
 // only. Source: IAM User Guide, "Resource" and "Policy variables".
 func compileText(s string, vars bool, wild wildcards) (text, error) {
+	if s == "*" && wild != wildNone {
+		return text{glob: glob{pat: "\xff", shape: globAny}}, nil
+	}
+	if !(vars && strings.Contains(s, "${")) && (wild == wildNone || strings.IndexByte(s, '*') < 0 && strings.IndexByte(s, '?') < 0) {
+		return text{glob: newGlob(s)}, nil
+	}
 	var parts []part
 	var lit strings.Builder
+	lit.Grow(len(s))
 	seg, variables := 0, false
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -60,6 +67,7 @@ func compileText(s string, vars bool, wild wildcards) (text, error) {
 			if narrow {
 				return text{}, errors.New("policy variable before the fifth colon")
 			}
+			v.key = lower(v.key)
 			parts = append(parts, part{lit: lit.String()}, v)
 			lit.Reset()
 			variables = true
@@ -88,7 +96,8 @@ func compileText(s string, vars bool, wild wildcards) (text, error) {
 	return text{parts: append(parts, part{lit: lit.String()})}, nil
 }
 
-// readVariable reads `${…}` at the start of s and returns it with its length.
+// readVariable reads `${…}` at the start of s and returns it, its key as written,
+// with its length.
 // The three escapes `${*}`, `${?}` and `${$}` come back as literal text.
 func readVariable(s string) (part, int, error) {
 	body := s[2:]
@@ -99,7 +108,7 @@ func readVariable(s string) (part, int, error) {
 	if end <= 0 || body[end] == '$' || body[end] == '{' {
 		return part{}, 0, errVariable
 	}
-	v := part{variable: true, key: lower(strings.TrimSpace(body[:end]))}
+	v := part{variable: true, key: strings.TrimSpace(body[:end])}
 	if v.key == "" {
 		return part{}, 0, errVariable
 	}
@@ -174,6 +183,13 @@ func lower(s string) string { return strings.ToLower(s) }
 
 // lowerASCII folds an action.
 func lowerASCII(s string) string {
+	i := 0
+	for i < len(s) && s[i] == lowerByte(s[i]) {
+		i++
+	}
+	if i == len(s) {
+		return s
+	}
 	b := []byte(s)
 	for i := range b {
 		b[i] = lowerByte(b[i])
