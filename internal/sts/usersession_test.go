@@ -447,3 +447,21 @@ func TestCallersOfEveryKind(t *testing.T) {
 		t.Errorf("callers = %v, want %v", got, want)
 	}
 }
+
+// TestTokenSizes: a token is as long as was asked for, and its length is told.
+func TestTokenSizes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	size := int32(3000)
+	own := must(f.bob, f, stsapi.GetSessionToken, &stsapi.GetSessionTokenInput{MinimumSessionTokenSize: &size})
+	sue := must(f.bob, f, stsapi.GetFederationToken, &stsapi.GetFederationTokenInput{Name: "sue", MinimumSessionTokenSize: &size})
+	for what, got := range map[*stsapi.Credentials]*int32{own.Credentials: own.SessionTokenSize, sue.Credentials: sue.SessionTokenSize} {
+		if n := len(what.SessionToken); n < int(size) || got == nil || int(*got) != n {
+			t.Errorf("a token of %d characters, told %v", n, got)
+		}
+		f.session(what)
+	}
+	if out := must(f.bob, f, stsapi.GetSessionToken, &stsapi.GetSessionTokenInput{}); out.SessionTokenSize != nil {
+		t.Errorf("a size nobody asked for: %d", *out.SessionTokenSize)
+	}
+}
