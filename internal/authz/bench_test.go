@@ -1,7 +1,11 @@
 package authz
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -66,4 +70,119 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { Decide(req, pols, nil) }); n != 0 {
 		t.Errorf("%v allocations a decision", n)
 	}
+}
+
+// BenchmarkSimulate reports cases a second: of random cases whose documents
+// come from a pool, and of ones whose documents are all different.
+func BenchmarkSimulate(b *testing.B) {
+	for _, distinct := range []bool{false, true} {
+		name := "documents come again"
+		if distinct {
+			name = "documents differ"
+		}
+		b.Run(name, func(b *testing.B) {
+			const cases = 20_000
+			var in bytes.Buffer
+			g := refGen{rand.New(rand.NewPCG(9, 9))}
+			ps := newPools(b, g)
+			for i := range cases {
+				c, req, _ := g.newCase(ps)
+				note := ""
+				if distinct {
+					note = fmt.Sprint(i)
+				}
+				in.Write(caseLine(b, c, req, note))
+			}
+			b.SetBytes(int64(in.Len()))
+			b.ReportAllocs()
+			for b.Loop() {
+				if bad, err := Simulate(bytes.NewReader(in.Bytes()), io.Discard); bad > 0 || err != nil {
+					b.Fatalf("%d bad lines, %v", bad, err)
+				}
+			}
+			b.ReportMetric(float64(cases)*float64(b.N)/b.Elapsed().Seconds(), "cases/s")
+		})
+	}
+}
+
+// caseLine writes a random case as the simulator reads it. A note makes its
+// documents differ from those of other lines.
+func caseLine(tb testing.TB, c *refCase, req *Request, note string) []byte {
+	tb.Helper()
+	doc := func(d refDoc) map[string]any {
+		m := map[string]any{"Statement": d.Statement}
+		if d.Version != "" {
+			m["Version"] = d.Version
+		}
+		if note != "" {
+			m["Id"] = note
+		}
+		return m
+	}
+	docs := func(list []refDoc) []any {
+		out := []any{}
+		for _, d := range list {
+			out = append(out, doc(d))
+		}
+		return out
+	}
+	levels := func(list [][]refDoc) (out [][]any) {
+		for _, l := range list {
+			out = append(out, docs(l))
+		}
+		return out
+	}
+	ctx := map[string]any{}
+	for k, v := range c.ctx {
+		switch {
+		case k == "x:set":
+			ctx[k] = v
+		case len(v) > 0:
+			ctx[k] = v[0]
+		}
+	}
+	for k, v := range c.ec {
+		ctx["kms:EncryptionContext:"+k] = v
+	}
+	principal := req.Principal.ARN
+	switch p := req.Principal; p.Type {
+	case Service:
+		principal = p.Service
+		ctx["aws:PrincipalServiceNamesList"] = p.ServiceNames
+	case Anonymous:
+		principal = "anonymous"
+	case AssumedRole:
+		ctx["aws:PrincipalArn"], ctx["aws:userid"] = p.RoleARN, p.RoleID+":s"
+	case FederatedUser:
+		ctx["aws:PrincipalArn"], ctx["aws:userid"] = p.UserARN, p.UserID
+	case User:
+		ctx["aws:userid"] = p.UserID
+	}
+	var grants []any
+	for _, g := range c.grants {
+		constraints := map[string]any{}
+		if g.Constraints.EncryptionContextEquals != nil {
+			constraints["EncryptionContextEquals"] = g.Constraints.EncryptionContextEquals
+		}
+		if g.Constraints.EncryptionContextSubset != nil {
+			constraints["EncryptionContextSubset"] = g.Constraints.EncryptionContextSubset
+		}
+		if g.Constraints.SourceARN != "" {
+			constraints["SourceArn"] = g.Constraints.SourceARN
+		}
+		grants = append(grants, map[string]any{"id": g.ID, "grantee": g.Grantee, "operations": g.Operations, "constraints": constraints})
+	}
+	policies := map[string]any{"identity": docs(c.ident), "boundary": docs(c.bound), "session": docs(c.sess), "scp": levels(c.scp), "rcp": levels(c.rcp)}
+	if c.res != nil {
+		policies["resource"] = doc(*c.res)
+	}
+	line, err := json.Marshal(map[string]any{
+		"id":       1,
+		"request":  map[string]any{"principal": principal, "action": c.action, "resource": c.resource, "resourceAccount": c.owner, "context": ctx},
+		"policies": policies, "grants": grants,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return append(line, '\n')
 }

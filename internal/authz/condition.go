@@ -163,32 +163,30 @@ func (g grammar) conditions(s *statement, n *node, vars bool) *MalformedError {
 		return malformed(msgSyntax, "Condition is no object")
 	}
 	if n.repeats {
-		return malformed(msgSyntax, "Condition has %q twice", n.repeat)
+		return malformed(msgSyntax, "Condition has %q twice", n.text)
 	}
-	for i := range n.members {
-		op := &n.members[i]
-		if op.value.kind != nodeObject {
+	for op := range n.children() {
+		if op.kind != nodeObject {
 			return malformed(msgSyntax, "Condition %q is no object", op.name)
 		}
-		if op.value.repeats {
-			return malformed(msgSyntax, "Condition %q has %q twice", op.name, op.value.repeat)
+		if op.repeats {
+			return malformed(msgSyntax, "Condition %q has %q twice", op.name, op.text)
 		}
 		shape, known := parseOperator(op.name)
 		if !known && !g.anyOperator {
 			return malformed(msgSyntax, "unknown condition operator %q", op.name)
 		}
-		if len(op.value.members) == 0 && !known {
+		if op.len == 0 && !known {
 			// Nothing to test, but nothing understood either.
 			s.conditions = append(s.conditions, condition{opText: op.name})
 		}
-		for j := range op.value.members {
-			m := &op.value.members[j]
+		for m := range op.children() {
 			c := shape
 			c.opText, c.keyText, c.key = op.name, m.name, lower(m.name)
 			if i := strings.IndexByte(m.name, ':'); i <= 0 || i == len(m.name)-1 {
 				return malformed(msgVendor, "condition key %q", m.name)
 			}
-			if err := c.compile(&m.value, vars); err != nil {
+			if err := c.compile(m, vars); err != nil {
 				return err
 			}
 			s.conditions = append(s.conditions, c)
@@ -215,12 +213,7 @@ func parseOperator(name string) (condition, bool) {
 }
 
 func (c *condition) compile(n *node, vars bool) *MalformedError {
-	list := []node{*n}
-	if n.kind == nodeArray {
-		list = n.elems
-	}
-	for i := range list {
-		v := &list[i]
+	for v := range n.list() {
 		if v.kind != nodeString && v.kind != nodeNumber && v.kind != nodeBool {
 			return malformed(msgSyntax, "condition %s of %q has a value that is no string", c.opText, c.keyText)
 		}

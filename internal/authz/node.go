@@ -3,6 +3,8 @@ package authz
 import (
 	"encoding/json"
 	"errors"
+	"iter"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -29,39 +31,49 @@ const maxDepth = 16
 // value stands. Its strings share the memory of the document.
 type node struct {
 	kind    nodeKind
-	text    string // of a string, number or bool
-	members []member
-	elems   []node
-	repeat  string // a name that the object has twice
-	repeats bool
+	repeats bool  // an object has a name twice: text
+	len     int32 // of an object or array
 	// start and end are the bytes of the value in the document, the end
 	// excluded.
-	start, end int
+	start, end int32
+	name       string // of a member
+	text       string // of a string, number or bool
+	first      *node  // child of an object or array
+	next       *node  // sibling
 }
 
-type member struct {
-	name  string
-	value node
+// children yields the members of an object or the elements of an array.
+func (n *node) children() iter.Seq[*node] {
+	return func(yield func(*node) bool) {
+		for c := n.first; c != nil && yield(c); c = c.next {
+		}
+	}
+}
+
+// list yields the elements of an array, or the value itself if it is none.
+func (n *node) list() iter.Seq[*node] {
+	if n.kind == nodeArray {
+		return n.children()
+	}
+	return func(yield func(*node) bool) { yield(n) }
 }
 
 // get returns the member of that exact name, or nil.
 func (n *node) get(name string) *node {
-	for i := range n.members {
-		if n.members[i].name == name {
-			return &n.members[i].value
+	for c := n.first; c != nil; c = c.next {
+		if c.name == name {
+			return c
 		}
 	}
 	return nil
 }
 
 // readNode reads one JSON text and nothing after it.
-func readNode(doc []byte) (node, error) {
+func readNode(doc []byte) (*node, error) {
 	if err := checkJSON(doc); err != nil {
-		return node{}, err
+		return nil, err
 	}
-	var n node
-	(&scanner{doc: string(doc)}).read(&n, 1)
-	return n, nil
+	return newScanner(string(doc)).value(), nil
 }
 
 // checkJSON reports why a text is not one JSON value in UTF-8.
@@ -77,8 +89,28 @@ func checkJSON(doc []byte) error {
 
 // scanner reads a text that checkJSON has passed; on any other it panics.
 type scanner struct {
-	doc string
-	at  int
+	doc   string
+	at    int
+	nodes []node // memory for the next nodes
+}
+
+func newScanner(doc string) *scanner { return &scanner{doc: doc} }
+
+// newNode makes nodes many at a time.
+func (s *scanner) newNode() *node {
+	if len(s.nodes) == 0 {
+		s.nodes = make([]node, 32)
+	}
+	n := &s.nodes[0]
+	s.nodes = s.nodes[1:]
+	return n
+}
+
+// value reads the value that comes next.
+func (s *scanner) value() *node {
+	n := s.newNode()
+	s.read(n, 1)
+	return n
 }
 
 // space passes white space and one comma or colon.
@@ -92,10 +124,10 @@ func (s *scanner) space() byte {
 	}
 }
 
-// read reads the value at s.at.
+// read reads the value that comes next into n.
 func (s *scanner) read(n *node, depth int) {
 	c := s.space()
-	n.start = s.at
+	n.start = int32(s.at)
 	switch c {
 	case '"':
 		n.kind, n.text = nodeString, s.string()
@@ -106,55 +138,60 @@ func (s *scanner) read(n *node, depth int) {
 			s.skip()
 		case c == '[':
 			n.kind = nodeArray
-			s.elems(n, depth)
+			s.children(n, ']', depth)
 		default:
 			n.kind = nodeObject
-			s.members(n, depth)
+			s.children(n, '}', depth)
 		}
 	default:
 		n.kind, n.text = s.plain()
 	}
-	n.end = s.at
+	n.end = int32(s.at)
 }
 
-func (s *scanner) elems(n *node, depth int) {
-	s.at++
-	for s.space() != ']' {
-		n.elems = append(n.elems, node{})
-		s.read(&n.elems[len(n.elems)-1], depth+1)
-	}
-	s.at++
-}
-
-// fewMembers is up to how many names are compared one by one.
-const fewMembers = 12
-
-func (s *scanner) members(n *node, depth int) {
-	var seen map[string]struct{}
-	s.at++
-	for s.space() != '}' {
-		name := s.string()
-		if !n.repeats {
-			if len(n.members) < fewMembers {
-				n.repeats = n.get(name) != nil
-			} else {
-				if seen == nil {
-					seen = make(map[string]struct{}, 2*fewMembers)
-					for i := range n.members {
-						seen[n.members[i].name] = struct{}{}
-					}
-				}
-				_, n.repeats = seen[name]
-				seen[name] = struct{}{}
-			}
-			if n.repeats {
-				n.repeat = name
+func (s *scanner) children(n *node, closing byte, depth int) {
+	var names nameSet
+	last := &n.first
+	for s.at++; s.space() != closing; n.len++ {
+		c := s.newNode()
+		if closing == '}' {
+			c.name = s.string()
+			if names.add(c.name) && !n.repeats {
+				n.repeats, n.text = true, c.name
 			}
 		}
-		n.members = append(n.members, member{name: name})
-		s.read(&n.members[len(n.members)-1].value, depth+1)
+		s.read(c, depth+1)
+		*last, last = c, &c.next
 	}
 	s.at++
+}
+
+// nameSet finds names that an object has twice.
+type nameSet struct {
+	few  [12]string
+	n    int
+	many map[string]struct{} // all of them, when they are more
+}
+
+// add reports whether the name is there already.
+func (s *nameSet) add(name string) (dup bool) {
+	if s.many == nil {
+		if slices.Contains(s.few[:s.n], name) {
+			return true
+		}
+		if s.n < len(s.few) {
+			s.few[s.n] = name
+			s.n++
+			return false
+		}
+		s.many = make(map[string]struct{}, 4*len(s.few))
+		for _, f := range s.few {
+			s.many[f] = struct{}{}
+		}
+	}
+	_, dup = s.many[name]
+	s.many[name] = struct{}{}
+	return dup
 }
 
 // string reads the string at s.at.

@@ -82,45 +82,45 @@ func (g grammar) parse(doc []byte) (*Policy, error) {
 	if len(doc) > MaxDocument {
 		return nil, malformed(msgSyntax, "longer than %d bytes", MaxDocument)
 	}
-	root, err := readNode(doc)
-	if err != nil {
+	if err := checkJSON(doc); err != nil {
 		return nil, &MalformedError{Message: msgSyntax, Detail: err.Error()}
 	}
-	return g.policy(&root, string(doc))
+	return g.policy(string(doc))
 }
 
 func malformed(message, detail string, args ...any) *MalformedError {
 	return &MalformedError{Message: message, Detail: fmt.Sprintf(detail, args...)}
 }
 
-// policy compiles the tree of a document.
-func (g grammar) policy(root *node, doc string) (*Policy, error) {
+// policy compiles a document that checkJSON has passed. The policy shares its
+// memory.
+func (g grammar) policy(doc string) (*Policy, error) {
+	root := newScanner(doc).value()
 	if root.kind != nodeObject {
 		return nil, malformed(msgSyntax, "a policy is an object")
 	}
 	if root.repeats {
-		return nil, malformed(msgSyntax, "element %q occurs twice", root.repeat)
+		return nil, malformed(msgSyntax, "element %q occurs twice", root.text)
 	}
 	p := &Policy{kind: g.kind}
 	var statements *node
-	for i := range root.members {
-		m := &root.members[i]
+	for m := range root.children() {
 		switch m.name {
 		case "Version":
-			if m.value.kind != nodeString || m.value.text != Version2008 && m.value.text != Version2012 {
+			if m.kind != nodeString || m.text != Version2008 && m.text != Version2012 {
 				return nil, malformed(msgSyntax, "Version is neither 2012-10-17 nor 2008-10-17")
 			}
-			p.version = m.value.text
+			p.version = m.text
 		case "Id":
-			if m.value.kind != nodeString {
+			if m.kind != nodeString {
 				return nil, malformed(msgSyntax, "Id is no string")
 			}
 			if g.saving && !g.kind.namesPrincipals() {
 				return nil, malformed(fmt.Sprintf(msgProhibited, "Id"), "")
 			}
-			p.id, p.hasID = m.value.text, true
+			p.id, p.hasID = m.text, true
 		case "Statement":
-			statements = &m.value
+			statements = m
 		default:
 			return nil, malformed(msgSyntax, "unknown element %q", m.name)
 		}
@@ -132,28 +132,27 @@ func (g grammar) policy(root *node, doc string) (*Policy, error) {
 }
 
 func (g grammar) statements(p *Policy, n *node, doc string) error {
-	var list []node
 	switch {
 	case n == nil:
 		return malformed(msgSyntax, "no Statement")
-	case n.kind == nodeObject:
-		list = []node{*n}
-	case n.kind == nodeArray:
-		list = n.elems
-	default:
+	case n.kind != nodeObject && n.kind != nodeArray:
 		return malformed(msgSyntax, "Statement is neither an object nor a list")
 	}
-	if len(list) == 0 && g.saving {
+	count := 1
+	if n.kind == nodeArray {
+		count = int(n.len)
+	}
+	if count == 0 && g.saving {
 		return malformed(msgSyntax, "no statement")
 	}
-	if len(list) > MaxStatements {
+	if count > MaxStatements {
 		return malformed(msgSyntax, "more than %d statements", MaxStatements)
 	}
-	p.statements = make([]statement, 0, len(list))
-	sids := make(map[string]struct{}, len(list))
+	p.statements = make([]statement, 0, count)
+	var sids nameSet
 	place := place{doc: doc, line: 1, column: 1}
-	for i := range list {
-		n := &list[i]
+	for n := range n.list() {
+		i := len(p.statements)
 		s, err := g.statement(n, p.version == Version2012)
 		if err != nil {
 			if err.Detail != "" {
@@ -162,12 +161,11 @@ func (g grammar) statements(p *Policy, n *node, doc string) error {
 			return err
 		}
 		s.index = i
-		s.start, s.end = place.to(n.start), place.to(n.end)
+		s.start, s.end = place.to(int(n.start)), place.to(int(n.end))
 		if s.sid != "" {
-			if _, dup := sids[s.sid]; dup {
+			if sids.add(s.sid) {
 				return malformed(msgSidUnique, "%q", s.sid)
 			}
-			sids[s.sid] = struct{}{}
 		}
 		p.statements = append(p.statements, s)
 	}
@@ -180,30 +178,29 @@ func (g grammar) statement(n *node, vars bool) (statement, *MalformedError) {
 		return s, malformed(msgSyntax, "not an object")
 	}
 	if n.repeats {
-		return s, malformed(msgSyntax, "element %q occurs twice", n.repeat)
+		return s, malformed(msgSyntax, "element %q occurs twice", n.text)
 	}
 	effect := false
-	for i := range n.members {
-		m := &n.members[i]
+	for m := range n.children() {
 		var err *MalformedError
 		switch m.name {
 		case "Sid":
-			err = g.sid(&s, &m.value)
+			err = g.sid(&s, m)
 		case "Effect":
 			effect = true
-			if m.value.kind != nodeString || m.value.text != "Allow" && m.value.text != "Deny" {
+			if m.kind != nodeString || m.text != "Allow" && m.text != "Deny" {
 				err = malformed(msgSyntax, "Effect is neither Allow nor Deny")
 			}
-			s.deny = m.value.text == "Deny"
+			s.deny = m.text == "Deny"
 		case "Principal", "NotPrincipal":
-			err = g.principals(&s, m.name, &m.value)
+			err = g.principals(&s, m.name, m)
 		case "Action", "NotAction":
-			err = g.actions(&s, m.name, &m.value)
+			err = g.actions(&s, m.name, m)
 		case "Resource", "NotResource":
-			err = g.resources(&s, m.name, &m.value, vars)
+			err = g.resources(&s, m.name, m, vars)
 		case "Condition":
 			s.hasCondition = true
-			err = g.conditions(&s, &m.value, vars)
+			err = g.conditions(&s, m, vars)
 		default:
 			err = malformed(msgSyntax, "unknown element %q", m.name)
 		}
@@ -264,12 +261,12 @@ func stringsOf(name string, n *node) ([]string, *MalformedError) {
 	case nodeString:
 		return []string{n.text}, nil
 	case nodeArray:
-		list := make([]string, 0, len(n.elems))
-		for i := range n.elems {
-			if n.elems[i].kind != nodeString {
+		list := make([]string, 0, n.len)
+		for e := range n.children() {
+			if e.kind != nodeString {
 				return nil, malformed(msgSyntax, "%s holds something that is no string", name)
 			}
-			list = append(list, n.elems[i].text)
+			list = append(list, e.text)
 		}
 		return list, nil
 	default:
@@ -341,11 +338,10 @@ func (g grammar) principals(s *statement, name string, n *node) *MalformedError 
 		return malformed(msgSyntax, "%s is neither \"*\" nor an object", name)
 	}
 	if n.repeats {
-		return malformed(msgSyntax, "%s has %q twice", name, n.repeat)
+		return malformed(msgSyntax, "%s has %q twice", name, n.text)
 	}
-	for i := range n.members {
-		m := &n.members[i]
-		list, err := stringsOf(name, &m.value)
+	for m := range n.children() {
+		list, err := stringsOf(name, m)
 		if err != nil {
 			return err
 		}

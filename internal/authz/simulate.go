@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -193,7 +194,7 @@ func (docs *compiledDocs) appendVerdict(out, line []byte) ([]byte, error) {
 	if err != nil {
 		return out, err
 	}
-	req.KMSKey, req.Trust = simulatedRules(req, c.resource != nil, len(c.grants.elems) > 0)
+	req.KMSKey, req.Trust = simulatedRules(req, c.resource != nil, c.grants.kind == nodeArray && c.grants.len > 0)
 	grants, err := simulatedGrants(&c.grants)
 	if err != nil {
 		return out, err
@@ -227,7 +228,7 @@ func (docs *compiledDocs) appendVerdict(out, line []byte) ([]byte, error) {
 }
 
 // maxCachedDocs is how much text of documents is kept compiled, in bytes.
-const maxCachedDocs = 32 << 20
+const maxCachedDocs = 4 << 20
 
 // compiledDocs keeps compiled documents from line to line. Its methods may be
 // called concurrently.
@@ -240,7 +241,7 @@ type compiledDocs struct {
 type compiledDoc struct {
 	kind Kind
 	name string
-	text string
+	text documentText
 }
 
 // policies compiles the documents of a case.
@@ -262,7 +263,7 @@ func (docs *compiledDocs) policies(c *simulatedCase, resource Kind) *Policies {
 	return pols
 }
 
-func (docs *compiledDocs) list(texts []string, layer string, kind Kind) []*Policy {
+func (docs *compiledDocs) list(texts []documentText, layer string, kind Kind) []*Policy {
 	if len(texts) == 0 {
 		return nil
 	}
@@ -282,19 +283,32 @@ func (docs *compiledDocs) compile(d compiledDoc) *Policy {
 	if p != nil {
 		return p
 	}
-	text := []byte(d.text)
-	d.text = string(text) // not the whole line's memory
-	p, err := grammar{kind: d.kind}.parse(text)
-	if err != nil {
-		p = Unreadable(d.name)
-	}
-	p.Name = d.name
+	d.text.text = strings.Clone(d.text.text) // not the whole line's memory
+	p = compileDocument(d)
 	docs.mu.Lock()
 	defer docs.mu.Unlock()
 	if docs.docs == nil || docs.size > maxCachedDocs {
 		docs.docs, docs.size = make(map[compiledDoc]*Policy), 0
 	}
 	docs.docs[d] = p
-	docs.size += len(text)
+	docs.size += len(d.text.text)
 	return p
+}
+
+func compileDocument(d compiledDoc) *Policy {
+	err := error(nil)
+	switch {
+	case len(d.text.text) > MaxDocument:
+		return Unreadable(d.name)
+	case !d.text.checked:
+		err = checkJSON([]byte(d.text.text))
+	}
+	if err == nil {
+		var p *Policy
+		if p, err = (grammar{kind: d.kind}).policy(d.text.text); err == nil {
+			p.Name = d.name
+			return p
+		}
+	}
+	return Unreadable(d.name)
 }

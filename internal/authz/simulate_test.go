@@ -1,10 +1,14 @@
 package authz
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -172,4 +176,95 @@ func FuzzSimulate(f *testing.F) {
 			t.Fatalf("bad %d: %s", bad, out.Bytes())
 		}
 	})
+}
+
+// TestSimulateKeepsOrder: whatever is worked on at the same time, the answers
+// are those of the lines alone, in their order.
+func TestSimulateKeepsOrder(t *testing.T) {
+	t.Parallel()
+	g := refGen{rand.New(rand.NewPCG(11, 12))}
+	ps := newPools(t, g)
+	var in strings.Builder
+	var want []string
+	for i := range 400 {
+		line := fmt.Sprintf(`{"id":%d}`, i)
+		if i%7 > 0 {
+			c, req, _ := g.newCase(ps)
+			line = strings.TrimSpace(string(caseLine(t, c, req, "")))
+		}
+		alone, _ := simulate(t, line)
+		want = append(want, alone...)
+		in.WriteString(line + "\r\n")
+	}
+	got, bad := simulate(t, in.String())
+	if !slices.Equal(got, want) || bad != 58 {
+		t.Errorf("%d lines, %d bad, or in another order", len(got), bad)
+	}
+}
+
+// TestSimulateAgrees: the simulator reads a case as the request it stands for.
+func TestSimulateAgrees(t *testing.T) {
+	t.Parallel()
+	g := refGen{rand.New(rand.NewPCG(13, 14))}
+	ps := newPools(t, g)
+	var in bytes.Buffer
+	var want []Decision
+	for len(want) < 3_000 {
+		c, req, pols := g.newCase(ps)
+		if !c.key && len(c.grants) > 0 || c.grantID != "" || slices.ContainsFunc(c.grants, func(g Grant) bool { return g.GranteeID != "" || g.Account != "" }) {
+			continue // no case can say that
+		}
+		in.Write(caseLine(t, c, req, ""))
+		want = append(want, Decide(req, pols, c.grants))
+	}
+	lines, bad := simulate(t, in.String())
+	if bad > 0 || len(lines) != len(want) {
+		t.Fatalf("%d lines, %d bad", len(lines), bad)
+	}
+	for i, line := range lines {
+		var v verdict
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatal(err)
+		}
+		if v.Decision != want[i].Effect.String() || v.Layer != want[i].Layer {
+			t.Errorf("%s\nwant %+v\ncase %s", line, want[i], strings.Split(in.String(), "\n")[i])
+		}
+	}
+}
+
+// TestSimulateAnswersAtOnce: a line is answered before the next is there.
+func TestSimulateAnswersAtOnce(t *testing.T) {
+	t.Parallel()
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		_, err := Simulate(inR, outW)
+		outW.Close()
+		done <- err
+	}()
+	answers := bufio.NewScanner(outR)
+	for i := range 3 {
+		fmt.Fprintf(inW, `{"id":%d,"request":{"principal":"anonymous","action":"s3:GetObject","resource":"*"}}`+"\n", i)
+		if !answers.Scan() || !strings.HasPrefix(answers.Text(), fmt.Sprintf(`{"id":%d,"decision"`, i)) {
+			t.Fatalf("line %d is answered by %q", i, answers.Text())
+		}
+	}
+	inW.Close()
+	if err := <-done; err != nil || answers.Scan() {
+		t.Errorf("at the end %v and %q", err, answers.Text())
+	}
+}
+
+type brokenWriter struct{ error }
+
+func (w brokenWriter) Write([]byte) (int, error) { return 0, w.error }
+
+func TestSimulateBrokenWriter(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	in := strings.Repeat("x\n", 100_000)
+	if _, err := Simulate(strings.NewReader(in), brokenWriter{broken}); !errors.Is(err, broken) {
+		t.Errorf("broken writer: %v", err)
+	}
 }

@@ -3,16 +3,22 @@ package authz
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 )
+
+// documentText is the text of a document, and whether checkJSON has passed it.
+type documentText struct {
+	text    string
+	checked bool
+}
 
 // simulatedCase is a line taken apart; documents are still text.
 type simulatedCase struct {
 	id, request, grants         node
-	identity, boundary, session []string
-	resource                    *string
-	scp, rcp                    [][]string
+	identity, boundary, session []documentText
+	resource                    *documentText
+	scp, rcp                    [][]documentText
 }
 
 // readCase takes a line apart that checkJSON has passed. Unknown names at the
@@ -20,7 +26,7 @@ type simulatedCase struct {
 // constraint, and are refused.
 func readCase(line string) (*simulatedCase, error) {
 	c := &simulatedCase{}
-	s := &scanner{doc: line}
+	s := newScanner(line)
 	err := s.eachMember("the case", func(name string) error {
 		switch name {
 		case "id":
@@ -43,8 +49,8 @@ func readCase(line string) (*simulatedCase, error) {
 }
 
 func (c *simulatedCase) readLayer(s *scanner, layer string) error {
-	var list *[]string
-	var levels *[][]string
+	var list *[]documentText
+	var levels *[][]documentText
 	switch layer {
 	case "identity":
 		list = &c.identity
@@ -71,7 +77,7 @@ func (c *simulatedCase) readLayer(s *scanner, layer string) error {
 		return s.documents("policies: "+layer+" is no list", list)
 	}
 	return s.eachElem("policies: "+layer+" is no list of levels", func() error {
-		var level []string
+		var level []documentText
 		err := s.documents("policies: a level of "+layer+" is no list", &level)
 		*levels = append(*levels, level)
 		return err
@@ -79,7 +85,7 @@ func (c *simulatedCase) readLayer(s *scanner, layer string) error {
 }
 
 // documents reads a list of documents.
-func (s *scanner) documents(otherwise string, list *[]string) error {
+func (s *scanner) documents(otherwise string, list *[]documentText) error {
 	return s.eachElem(otherwise, func() error {
 		*list = append(*list, s.document())
 		return nil
@@ -88,13 +94,13 @@ func (s *scanner) documents(otherwise string, list *[]string) error {
 
 // document reads a document: an object as it stands, or a string that holds its
 // text. Of anything else the text is no policy either.
-func (s *scanner) document() string {
+func (s *scanner) document() documentText {
 	if s.space() == '"' {
-		return s.string()
+		return documentText{text: s.string()}
 	}
 	start := s.at
 	s.skip()
-	return s.doc[start:s.at]
+	return documentText{text: s.doc[start:s.at], checked: true}
 }
 
 // null passes a null, if that comes next.
@@ -112,21 +118,11 @@ func (s *scanner) eachMember(what string, f func(name string) error) error {
 	if s.space() != '{' {
 		return fmt.Errorf("%s is no object", what)
 	}
-	var seen []string
-	var more map[string]struct{}
+	var names nameSet
 	for s.at++; s.space() != '}'; {
 		name := s.string()
-		_, dup := more[name]
-		if dup || slices.Contains(seen, name) {
+		if names.add(name) {
 			return fmt.Errorf("%s has %q twice", what, name)
-		}
-		if len(seen) < fewMembers {
-			seen = append(seen, name)
-		} else {
-			if more == nil {
-				more = map[string]struct{}{}
-			}
-			more[name] = struct{}{}
 		}
 		s.space()
 		if err := f(name); err != nil {
@@ -161,11 +157,10 @@ func membersOf(n *node, what string, names ...string) (map[string]*node, error) 
 		return nil, fmt.Errorf("%s is no object", what)
 	}
 	if n.repeats {
-		return nil, fmt.Errorf("%s has %q twice", what, n.repeat)
+		return nil, fmt.Errorf("%s has %q twice", what, n.text)
 	}
-	m := make(map[string]*node, len(n.members))
-	for i := range n.members {
-		e := &n.members[i]
+	m := make(map[string]*node, n.len)
+	for e := range n.children() {
 		known := len(names) == 0
 		for _, name := range names {
 			known = known || name == e.name
@@ -173,7 +168,7 @@ func membersOf(n *node, what string, names ...string) (map[string]*node, error) 
 		if !known {
 			return nil, fmt.Errorf("%s has the unknown member %q", what, e.name)
 		}
-		m[e.name] = &e.value
+		m[e.name] = e
 	}
 	return m, nil
 }
@@ -247,19 +242,18 @@ func simulatedContext(n *node) (Context, map[string]string, error) {
 	if n.kind != nodeObject {
 		return ctx, nil, errors.New("context is no object")
 	}
-	for i := range n.members {
-		m := &n.members[i]
+	for m := range n.children() {
 		if _, dup := ctx.vals[lower(m.name)]; dup {
 			return ctx, nil, fmt.Errorf("context has %q twice (names of condition keys are case-insensitive)", m.name)
 		}
-		switch m.value.kind {
+		switch m.kind {
 		case nodeString, nodeNumber, nodeBool:
-			ctx.Set(m.name, m.value.text)
+			ctx.Set(m.name, m.text)
 			if len(m.name) > len(encryptionContextPrefix) && strings.EqualFold(m.name[:len(encryptionContextPrefix)], encryptionContextPrefix) {
-				encryption[m.name[len(encryptionContextPrefix):]] = m.value.text
+				encryption[m.name[len(encryptionContextPrefix):]] = m.text
 			}
 		case nodeArray:
-			values, err := stringsOf(m.name, &m.value)
+			values, err := stringsOf(m.name, m)
 			if err != nil {
 				return ctx, nil, fmt.Errorf("context: %s", err.Detail)
 			}
@@ -353,13 +347,13 @@ func simulatedGrants(n *node) ([]Grant, error) {
 	if n.kind != nodeArray {
 		return nil, errors.New("grants is no list")
 	}
-	grants := make([]Grant, 0, len(n.elems))
-	for i := range n.elems {
-		m, err := membersOf(&n.elems[i], "a grant", "id", "name", "grantee", "operations", "constraints")
+	grants := make([]Grant, 0, n.len)
+	for e := range n.children() {
+		m, err := membersOf(e, "a grant", "id", "name", "grantee", "operations", "constraints")
 		if err != nil {
 			return nil, err
 		}
-		g := Grant{ID: fmt.Sprint(i)}
+		g := Grant{ID: strconv.Itoa(len(grants))}
 		if g.Grantee, err = textOf(m, "grantee", true); err != nil {
 			return nil, fmt.Errorf("a grant: %w", err)
 		}
