@@ -128,7 +128,6 @@ var GetFederationToken = schema.Op[GetFederationTokenInput, GetFederationTokenOu
 	Input:         shapeGetFederationTokenInput,
 	Output:        shapeGetFederationTokenOutput,
 	ResultWrapper: "GetFederationTokenResult",
-	ReadOnly:      true,
 	NewInput:      func() any { return new(GetFederationTokenInput) },
 	NewOutput:     func() any { return new(GetFederationTokenOutput) },
 }}

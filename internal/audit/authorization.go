@@ -2,6 +2,7 @@ package audit
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/sagekeep/sagekeep/internal/authz"
 )
@@ -47,6 +48,13 @@ func (a *Authorization) SeenBy(account, caller string) *Authorization {
 		n.Policy, n.Statement, n.Reason = "", "", ""
 	}
 	n.Unmet = slices.DeleteFunc(slices.Clone(a.Unmet), func(f authz.Fact) bool { return hidden(f.Layer) })
+	if account != owner {
+		for i := range n.Unmet {
+			if f := &n.Unmet[i]; f.Key != "" && !OfRequest(strings.ToLower(f.Key)) {
+				f.Found = nil
+			}
+		}
+	}
 	n.Changes = slices.Clone(a.Changes)
 	for i := range n.Changes {
 		if c := &n.Changes[i]; hidden(c.Layer) {
@@ -54,4 +62,18 @@ func (a *Authorization) SeenBy(account, caller string) *Authorization {
 		}
 	}
 	return &n
+}
+
+// OfRequest reports whether a condition key, in lower case, says what the
+// caller's account knows anyway: of the principal, of its session or of the
+// request itself. All others may tell of the resource.
+func OfRequest(key string) bool {
+	switch key {
+	case "aws:userid", "aws:username", "aws:currenttime", "aws:epochtime", "aws:tokenissuetime", "aws:requestedregion",
+		"aws:securetransport", "aws:sourceip", "aws:useragent", "aws:viaawsservice", "aws:sourceidentity",
+		"aws:federatedprovider", "aws:multifactorauthpresent", "aws:tagkeys", "aws:resourceaccount",
+		"sts:rolesessionname", "sts:externalid", "sts:sourceidentity", "sts:durationseconds", "sts:transitivetagkeys":
+		return true
+	}
+	return strings.HasPrefix(key, "aws:principal") || strings.HasPrefix(key, "aws:calledvia") || strings.HasPrefix(key, "aws:requesttag/")
 }

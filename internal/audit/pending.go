@@ -86,6 +86,13 @@ func (e *Entry) set(f func(*Record)) {
 	f(e.rec)
 }
 
+// SetCaller replaces who called: the one who presents a web identity is known
+// only when the token is proven. The record goes to that caller's account, or,
+// if it belongs to none, to the owners of the resources.
+func (e *Entry) SetCaller(c *identity.Caller) {
+	e.set(func(r *Record) { r.UserIdentity, r.RecipientAccountID = identityOf(c), c.Account })
+}
+
 // SetRequest replaces requestParameters by v (nil = null).
 func (e *Entry) SetRequest(v any) {
 	e.set(func(r *Record) { r.RequestParameters, e.requested = encode(v), true })

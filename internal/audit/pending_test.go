@@ -324,3 +324,28 @@ func TestAnonymousCallsGoToTheOwner(t *testing.T) {
 		t.Errorf("%+v, %v", rec, err)
 	}
 }
+
+// A caller who is proven only during the call takes the place of the one before,
+// and the record goes where that one's go.
+func TestSetCaller(t *testing.T) {
+	t.Parallel()
+	const owner, provider = "444455556666", "arn:aws:iam::444455556666:oidc-provider/login.example.com"
+	r := newRequest(t)
+	_, e := r.call(r.ctx, "AssumeRoleWithWebIdentity", true)
+	e.SetCaller(&identity.Caller{Type: identity.WebIdentity, PrincipalID: provider + ":a:s", UserName: "s", Provider: provider})
+	e.AddResource(owner, "AWS::IAM::Role", "arn:aws:iam::444455556666:role/r")
+	e.Fail("AccessDenied", "no")
+	rest, err := r.p.Rest()
+	if err != nil || len(rest) != 1 {
+		t.Fatalf("%d records, %v", len(rest), err)
+	}
+	var rec audit.Record
+	if err := json.Unmarshal(rest[0], &rec); err != nil {
+		t.Fatal(err)
+	}
+	who := audit.UserIdentity{Type: "WebIdentityUser", PrincipalID: provider + ":a:s", UserName: "s", IdentityProvider: provider}
+	if rec.UserIdentity != who || rec.RecipientAccountID != owner || rec.SharedEventID != "" {
+		t.Errorf("%+v", rec)
+	}
+	audit.From(context.Background()).SetCaller(&identity.Caller{})
+}

@@ -231,16 +231,18 @@ func lastPart(arn string) string {
 	return arn
 }
 
-// username is what CloudTrail lists an event under: the user, the role session's
-// name, root.
+// username is what CloudTrail lists an event under: the user, the name of a role
+// session or federated session, root.
 func username(r *audit.Record) string {
 	switch identity.Type(r.UserIdentity.Type) {
 	case identity.Root:
 		return "root"
 	case identity.User:
 		return r.UserIdentity.UserName
-	case identity.AssumedRole:
+	case identity.AssumedRole, identity.FederatedUser:
 		return lastPart(r.UserIdentity.ARN)
+	case identity.WebIdentity:
+		return r.UserIdentity.UserName
 	case identity.Service:
 		return r.UserIdentity.InvokedBy
 	}

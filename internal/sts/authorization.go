@@ -12,6 +12,7 @@ import (
 	"time"
 
 	stsapi "github.com/sagekeep/sagekeep/api/sts"
+	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/identity"
@@ -130,7 +131,7 @@ func messageOf(d *protocol.Denial) *message {
 	seen := full.SeenBy(d.Caller.Account, d.Caller.Account)
 	m := &message{
 		ExplicitDeny: d.Decision.Effect == authz.ExplicitlyDenied,
-		Layer:        seen.Layer, Reason: seen.Reason, Unmet: slices.Clone(seen.Unmet), Changes: seen.Changes,
+		Layer:        seen.Layer, Reason: seen.Reason, Unmet: seen.Unmet, Changes: seen.Changes,
 	}
 	m.MatchedStatements.Items, m.Failures.Items = []matchedStatement{}, []string{}
 	if m.ExplicitDeny && seen.Statement != "" {
@@ -142,7 +143,7 @@ func messageOf(d *protocol.Denial) *message {
 	abroad := d.ResourceAccount != "" && d.ResourceAccount != d.Caller.Account
 	if e := d.Decision.Explanation; e != nil && e.Request != nil {
 		for key, v := range e.Request.Context.All() {
-			if abroad && !ofRequest(key) {
+			if abroad && !audit.OfRequest(key) {
 				continue
 			}
 			c := condition{Key: key, Values: items[value]{Items: make([]value, len(v.Vals))}}
@@ -153,28 +154,7 @@ func messageOf(d *protocol.Denial) *message {
 		}
 	}
 	slices.SortFunc(m.Context.Conditions.Items, func(a, b condition) int { return strings.Compare(a.Key, b.Key) })
-	if abroad {
-		for i := range m.Unmet {
-			if f := &m.Unmet[i]; f.Key != "" && !ofRequest(strings.ToLower(f.Key)) {
-				f.Found = nil
-			}
-		}
-	}
 	return m
-}
-
-// ofRequest reports whether a condition key, in lower case, says what the
-// caller's account knows anyway: of the principal, of its session or of the
-// request itself. All others may tell of the resource.
-func ofRequest(key string) bool {
-	switch key {
-	case "aws:userid", "aws:username", "aws:currenttime", "aws:epochtime", "aws:tokenissuetime", "aws:requestedregion",
-		"aws:securetransport", "aws:sourceip", "aws:useragent", "aws:viaawsservice", "aws:sourceidentity",
-		"aws:federatedprovider", "aws:multifactorauthpresent", "aws:tagkeys", "aws:resourceaccount",
-		"sts:rolesessionname", "sts:externalid", "sts:sourceidentity", "sts:durationseconds", "sts:transitivetagkeys":
-		return true
-	}
-	return strings.HasPrefix(key, "aws:principal") || strings.HasPrefix(key, "aws:calledvia") || strings.HasPrefix(key, "aws:requesttag/")
 }
 
 // cutValues shortens long values of condition keys.

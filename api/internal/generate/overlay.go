@@ -20,6 +20,7 @@ type serviceOverlay struct {
 	XMLNamespace *overlayText        `json:"xmlNamespace"` // of the service's documents
 	Lenient      *overlayFlag        `json:"lenient"`      // schema.Service.Lenient
 	ReadOnly     *overlayOperations  `json:"readOnly"`     // read-only in CloudTrail besides Get*, List* and the like
+	Changing     *overlayOperations  `json:"changing"`     // not read-only there, though named Get* and the like
 	DataEvents   *overlayOperations  `json:"dataEvents"`   // CloudTrail data events
 	Roots        *overlayRoots       `json:"roots"`        // XML root element of outputs, by operation
 	TextOutputs  *overlayOperations  `json:"textOutputs"`  // the root element holds the only member's text
@@ -115,6 +116,9 @@ func (o *serviceOverlay) sources() []string {
 	if o.ReadOnly != nil {
 		all = append(all, o.ReadOnly.Source)
 	}
+	if o.Changing != nil {
+		all = append(all, o.Changing.Source)
+	}
 	if o.DataEvents != nil {
 		all = append(all, o.DataEvents.Source)
 	}
@@ -199,7 +203,7 @@ func (o *serviceOverlay) check(m *apiModel) error {
 			errs = append(errs, fmt.Errorf("overlay: %s names %s, which is no operation of the model", section, name))
 		}
 	}
-	for section, list := range map[string]*overlayOperations{"readOnly": o.ReadOnly, "dataEvents": o.DataEvents, "textOutputs": o.TextOutputs} {
+	for section, list := range map[string]*overlayOperations{"readOnly": o.ReadOnly, "changing": o.Changing, "dataEvents": o.DataEvents, "textOutputs": o.TextOutputs} {
 		for _, name := range list.names() {
 			operation(section, name)
 		}
@@ -233,9 +237,9 @@ var readPrefixes = []string{"Get", "List", "Describe", "Head", "Lookup", "Search
 
 // readOnly is CloudTrail's flag: by the operation's name, or by the overlay.
 func (o *serviceOverlay) readOnly(operation string) bool {
-	return o.ReadOnly.has(operation) || slices.ContainsFunc(readPrefixes, func(p string) bool {
+	return !o.Changing.has(operation) && (o.ReadOnly.has(operation) || slices.ContainsFunc(readPrefixes, func(p string) bool {
 		return strings.HasPrefix(operation, p)
-	})
+	}))
 }
 
 // pattern returns the overlay's RE2 pattern of a shape.
