@@ -117,9 +117,7 @@ func (s *source) atHand(v *Verifier, p Provider, t *Token) (*keySet, <-chan stru
 }
 
 func (s *source) refresh(v *Verifier, p Provider) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*v.fetch.timeout)
-	defer cancel()
-	set, err := v.fetch.keys(ctx, p.Issuer, p.Thumbprints)
+	set, err := v.look(p)
 	if err != nil {
 		v.log.Warn("the keys of an identity provider could not be read", "issuer", p.Issuer, "error", err)
 	}
@@ -131,6 +129,19 @@ func (s *source) refresh(v *Verifier, p Provider) {
 	s.asked = v.now()
 	close(s.flight)
 	s.flight = nil
+}
+
+// look asks the issuer. Its answers are a stranger's: one that makes a parser
+// panic is an error of this issuer alone.
+func (v *Verifier) look(p Provider) (set *keySet, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			set, err = nil, noKey().because(fmt.Errorf("reading keys panicked: %v", r))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*v.fetch.timeout)
+	defer cancel()
+	return v.fetch.keys(ctx, p.Issuer, p.Thumbprints)
 }
 
 // parseKeys reads a JWK set. Keys that cannot have signed an ID token are left

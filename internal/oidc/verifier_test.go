@@ -22,7 +22,23 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/sagekeep/sagekeep/internal/oidc/oidctest"
 )
+
+// issuer is the test issuer, with what is this package's.
+type issuer struct{ *oidctest.Issuer }
+
+func newIssuer(t *testing.T) issuer { return issuer{oidctest.New(t)} }
+
+func (i issuer) provider() Provider {
+	return Provider{Issuer: i.URL, ClientIDs: []string{oidctest.Audience}, Thumbprints: []string{oidctest.Thumbprint(i.CA)}}
+}
+
+// verifier has no trusted roots but those given.
+func (i issuer) verifier(roots ...*x509.Certificate) *Verifier {
+	return New(Config{Now: i.Now, Roots: poolOf(roots...), Timeout: 5 * time.Second})
+}
 
 // verify parses and verifies.
 func verify(t *testing.T, v *Verifier, p Provider, text string) (*Identity, error) {
@@ -58,19 +74,19 @@ func TestVerify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i.addKey(id, k)
+		i.AddKey(id, k)
 	}
 	v, p := i.verifier(), i.provider()
-	other := newRSA(t)
-	der, err := x509.MarshalPKIXPublicKey(i.keys["first"].Public())
+	other := oidctest.NewRSA(t)
+	der, err := x509.MarshalPKIXPublicKey(i.Key("first").Public())
 	if err != nil {
 		t.Fatal(err)
 	}
 	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	good := i.token(jose.RS256, "first", nil)
+	good := i.Token(jose.RS256, "first", nil)
 	parts := strings.Split(good, ".")
 	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
-	now := i.now().Unix()
+	now := i.Now().Unix()
 	const badKey = "Couldn't retrieve verification key"
 	const noJWT = "not a valid JWT"
 	for _, tc := range []struct {
@@ -79,26 +95,26 @@ func TestVerify(t *testing.T) {
 		message     string
 	}{
 		{name: "RS256", token: good},
-		{name: "RS384", token: i.token(jose.RS384, "first", nil)},
-		{name: "RS512", token: i.token(jose.RS512, "first", nil)},
-		{name: "ES256", token: i.token(jose.ES256, "p256", nil)},
-		{name: "ES384", token: i.token(jose.ES384, "p384", nil)},
-		{name: "ES512", token: i.token(jose.ES512, "p521", nil)},
-		{name: "list of one audience", token: i.token(jose.RS256, "first", claims{"aud": []string{"sts.amazonaws.com"}})},
-		{name: "one audience of two", token: i.token(jose.RS256, "first", claims{"aud": []string{"other", "sts.amazonaws.com"}})},
-		{name: "authorized party", token: i.token(jose.RS256, "first", claims{"aud": "account", "azp": "sts.amazonaws.com"})},
-		{name: "clock of the issuer ahead", token: i.token(jose.RS256, "first", claims{"iat": now + 30, "nbf": now + 30})},
+		{name: "RS384", token: i.Token(jose.RS384, "first", nil)},
+		{name: "RS512", token: i.Token(jose.RS512, "first", nil)},
+		{name: "ES256", token: i.Token(jose.ES256, "p256", nil)},
+		{name: "ES384", token: i.Token(jose.ES384, "p384", nil)},
+		{name: "ES512", token: i.Token(jose.ES512, "p521", nil)},
+		{name: "list of one audience", token: i.Token(jose.RS256, "first", oidctest.Claims{"aud": []string{"sts.amazonaws.com"}})},
+		{name: "one audience of two", token: i.Token(jose.RS256, "first", oidctest.Claims{"aud": []string{"other", "sts.amazonaws.com"}})},
+		{name: "authorized party", token: i.Token(jose.RS256, "first", oidctest.Claims{"aud": "account", "azp": "sts.amazonaws.com"})},
+		{name: "clock of the issuer ahead", token: i.Token(jose.RS256, "first", oidctest.Claims{"iat": now + 30, "nbf": now + 30})},
 
-		{"PS256", i.token(jose.PS256, "first", nil), InvalidIdentityToken, "must be signed with"},
-		{"HS256 with the public key as the secret", sign(t, jose.HS256, public, "first", i.claims(nil)), InvalidIdentityToken, "must be signed with"},
-		{"HS256 with the public key's DER", sign(t, jose.HS256, der, "first", i.claims(nil)), InvalidIdentityToken, "must be signed with"},
+		{"PS256", i.Token(jose.PS256, "first", nil), InvalidIdentityToken, "must be signed with"},
+		{"HS256 with the public key as the secret", oidctest.Sign(t, jose.HS256, public, "first", i.Claims(nil)), InvalidIdentityToken, "must be signed with"},
+		{"HS256 with the public key's DER", oidctest.Sign(t, jose.HS256, der, "first", i.Claims(nil)), InvalidIdentityToken, "must be signed with"},
 		{"none", part(`{"alg":"none","kid":"first"}`) + "." + parts[1] + ".", InvalidIdentityToken, noJWT},
 		{"none with a signature", part(`{"alg":"none","kid":"first"}`) + "." + parts[1] + "." + parts[2], InvalidIdentityToken, "must be signed with"},
-		{"another key under the same kid", sign(t, jose.RS256, other, "first", i.claims(nil)), InvalidIdentityToken, "signature is wrong"},
-		{"unknown kid", sign(t, jose.RS256, i.keys["first"], "second", i.claims(nil)), InvalidIdentityToken, badKey},
-		{"no kid among several keys", sign(t, jose.RS256, i.keys["first"], "", i.claims(nil)), InvalidIdentityToken, badKey},
-		{"kid of another kind of key", sign(t, jose.RS256, i.keys["first"], "p256", i.claims(nil)), InvalidIdentityToken, badKey},
-		{"tampered claims", parts[0] + "." + part(fmt.Sprintf(`{"iss":%q,"sub":"root","aud":"sts.amazonaws.com","iat":%d,"exp":%d}`, i.url, now, now+600)) + "." + parts[2], InvalidIdentityToken, "signature is wrong"},
+		{"another key under the same kid", oidctest.Sign(t, jose.RS256, other, "first", i.Claims(nil)), InvalidIdentityToken, "signature is wrong"},
+		{"unknown kid", oidctest.Sign(t, jose.RS256, i.Key("first"), "second", i.Claims(nil)), InvalidIdentityToken, badKey},
+		{"no kid among several keys", oidctest.Sign(t, jose.RS256, i.Key("first"), "", i.Claims(nil)), InvalidIdentityToken, badKey},
+		{"kid of another kind of key", oidctest.Sign(t, jose.RS256, i.Key("first"), "p256", i.Claims(nil)), InvalidIdentityToken, badKey},
+		{"tampered claims", parts[0] + "." + part(fmt.Sprintf(`{"iss":%q,"sub":"root","aud":"sts.amazonaws.com","iat":%d,"exp":%d}`, i.URL, now, now+600)) + "." + parts[2], InvalidIdentityToken, "signature is wrong"},
 		{"signature cut off", parts[0] + "." + parts[1] + "." + parts[2][:100], InvalidIdentityToken, "signature is wrong"},
 		{"no signature", parts[0] + "." + parts[1] + ".", InvalidIdentityToken, noJWT},
 		{"two parts", parts[0] + "." + parts[1], InvalidIdentityToken, noJWT},
@@ -107,33 +123,33 @@ func TestVerify(t *testing.T) {
 		{"line break", parts[0] + ".\n" + parts[1] + "." + parts[2], InvalidIdentityToken, noJWT},
 		{"JSON serialization", `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`, InvalidIdentityToken, noJWT},
 		{"opaque", "EAACEdEose0cBA", InvalidIdentityToken, noJWT},
-		{"too long", i.token(jose.RS256, "first", claims{"x": strings.Repeat("x", 15000)}), InvalidIdentityToken, noJWT},
+		{"too long", i.Token(jose.RS256, "first", oidctest.Claims{"x": strings.Repeat("x", 15000)}), InvalidIdentityToken, noJWT},
 		{"critical header", part(`{"alg":"RS256","kid":"first","crit":["x"],"x":1}`) + "." + parts[1] + "." + parts[2], InvalidIdentityToken, "crit"},
 		{"alg twice", part(`{"alg":"none","alg":"RS256","kid":"first"}`) + "." + parts[1] + "." + parts[2], InvalidIdentityToken, noJWT},
 		{"sub twice", parts[0] + "." + part(`{"sub":"a","sub":"b"}`) + "." + parts[2], InvalidIdentityToken, noJWT},
 
-		{"wrong audience", i.token(jose.RS256, "first", claims{"aud": "other"}), InvalidIdentityToken, "Incorrect token audience"},
-		{"wrong authorized party", i.token(jose.RS256, "first", claims{"azp": "other"}), InvalidIdentityToken, "Incorrect token audience"},
-		{"wrong issuer", i.token(jose.RS256, "first", claims{"iss": i.url + "/"}), InvalidIdentityToken, "issuer"},
-		{"expired", i.token(jose.RS256, "first", claims{"exp": now}), ExpiredToken, "Token expired: current date/time"},
-		{"not yet issued", i.token(jose.RS256, "first", claims{"iat": now + 60}), InvalidIdentityToken, "not valid yet"},
-		{"not yet valid", i.token(jose.RS256, "first", claims{"nbf": now + 60}), InvalidIdentityToken, "not valid yet"},
-		{"exp as text", i.token(jose.RS256, "first", claims{"exp": fmt.Sprint(now + 600)}), InvalidIdentityToken, "exp must be an integer"},
-		{"exp as fraction", i.token(jose.RS256, "first", claims{"exp": float64(now) + 600.5}), InvalidIdentityToken, "exp must be an integer"},
-		{"no exp", i.token(jose.RS256, "first", claims{"exp": nil}), InvalidIdentityToken, "Missing a required claim: exp"},
-		{"no iat", i.token(jose.RS256, "first", claims{"iat": nil}), InvalidIdentityToken, "Missing a required claim: iat"},
-		{"no sub", i.token(jose.RS256, "first", claims{"sub": nil}), InvalidIdentityToken, "Missing a required claim: sub"},
-		{"SUB is not sub", i.token(jose.RS256, "first", claims{"sub": nil, "SUB": "x"}), InvalidIdentityToken, "Missing a required claim: sub"},
-		{"no aud", i.token(jose.RS256, "first", claims{"aud": nil}), InvalidIdentityToken, "Missing a required claim: aud"},
-		{"no iss", i.token(jose.RS256, "first", claims{"iss": nil}), InvalidIdentityToken, "Missing a required claim: iss"},
-		{"long sub", i.token(jose.RS256, "first", claims{"sub": strings.Repeat("s", 256)}), InvalidIdentityToken, "sub is longer"},
-		{"sub as number", i.token(jose.RS256, "first", claims{"sub": 7}), InvalidIdentityToken, "sub must be a string"},
-		{"aud as object", i.token(jose.RS256, "first", claims{"aud": map[string]any{}}), InvalidIdentityToken, "aud must be"},
+		{"wrong audience", i.Token(jose.RS256, "first", oidctest.Claims{"aud": "other"}), InvalidIdentityToken, "Incorrect token audience"},
+		{"wrong authorized party", i.Token(jose.RS256, "first", oidctest.Claims{"azp": "other"}), InvalidIdentityToken, "Incorrect token audience"},
+		{"wrong issuer", i.Token(jose.RS256, "first", oidctest.Claims{"iss": i.URL + "/"}), InvalidIdentityToken, "issuer"},
+		{"expired", i.Token(jose.RS256, "first", oidctest.Claims{"exp": now}), ExpiredToken, "Token expired: current date/time"},
+		{"not yet issued", i.Token(jose.RS256, "first", oidctest.Claims{"iat": now + 60}), InvalidIdentityToken, "not valid yet"},
+		{"not yet valid", i.Token(jose.RS256, "first", oidctest.Claims{"nbf": now + 60}), InvalidIdentityToken, "not valid yet"},
+		{"exp as text", i.Token(jose.RS256, "first", oidctest.Claims{"exp": fmt.Sprint(now + 600)}), InvalidIdentityToken, "exp must be an integer"},
+		{"exp as fraction", i.Token(jose.RS256, "first", oidctest.Claims{"exp": float64(now) + 600.5}), InvalidIdentityToken, "exp must be an integer"},
+		{"no exp", i.Token(jose.RS256, "first", oidctest.Claims{"exp": nil}), InvalidIdentityToken, "Missing a required claim: exp"},
+		{"no iat", i.Token(jose.RS256, "first", oidctest.Claims{"iat": nil}), InvalidIdentityToken, "Missing a required claim: iat"},
+		{"no sub", i.Token(jose.RS256, "first", oidctest.Claims{"sub": nil}), InvalidIdentityToken, "Missing a required claim: sub"},
+		{"SUB is not sub", i.Token(jose.RS256, "first", oidctest.Claims{"sub": nil, "SUB": "x"}), InvalidIdentityToken, "Missing a required claim: sub"},
+		{"no aud", i.Token(jose.RS256, "first", oidctest.Claims{"aud": nil}), InvalidIdentityToken, "Missing a required claim: aud"},
+		{"no iss", i.Token(jose.RS256, "first", oidctest.Claims{"iss": nil}), InvalidIdentityToken, "Missing a required claim: iss"},
+		{"long sub", i.Token(jose.RS256, "first", oidctest.Claims{"sub": strings.Repeat("s", 256)}), InvalidIdentityToken, "sub is longer"},
+		{"sub as number", i.Token(jose.RS256, "first", oidctest.Claims{"sub": 7}), InvalidIdentityToken, "sub must be a string"},
+		{"aud as object", i.Token(jose.RS256, "first", oidctest.Claims{"aud": map[string]any{}}), InvalidIdentityToken, "aud must be"},
 	} {
 		_, err := verify(t, v, p, tc.token)
 		wantKind(t, tc.name, err, tc.kind, tc.message)
 	}
-	if n := i.asked.Load(); n != 1 {
+	if n := i.Asked.Load(); n != 1 {
 		t.Errorf("the issuer was asked %d times for its keys, want once", n)
 	}
 }
@@ -141,13 +157,13 @@ func TestVerify(t *testing.T) {
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
-	id, err := verify(t, i.verifier(), i.provider(), i.token(jose.RS256, "first", claims{
+	id, err := verify(t, i.verifier(), i.provider(), i.Token(jose.RS256, "first", oidctest.Claims{
 		"aud": []string{"account"}, "azp": "sts.amazonaws.com", "amr": []string{"pwd", "otp"}, "n": map[string]any{"a": 1},
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id.Issuer != i.url || id.Subject != "system:serviceaccount:ml:train" || id.Audience != "sts.amazonaws.com" ||
+	if id.Issuer != i.URL || id.Subject != "system:serviceaccount:ml:train" || id.Audience != "sts.amazonaws.com" ||
 		!slices.Equal(id.Audiences, []string{"account"}) || !slices.Equal(id.Methods, []string{"pwd", "otp"}) || id.Connection != Thumbprint {
 		t.Errorf("identity = %+v", id)
 	}
@@ -170,7 +186,7 @@ func TestIdentity(t *testing.T) {
 func TestSingleKeyNeedsNoName(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
-	_, err := verify(t, i.verifier(), i.provider(), sign(t, jose.RS256, i.keys["first"], "", i.claims(nil)))
+	_, err := verify(t, i.verifier(), i.provider(), oidctest.Sign(t, jose.RS256, i.Key("first"), "", i.Claims(nil)))
 	wantKind(t, "no kid", err, "", "")
 }
 
@@ -182,7 +198,7 @@ func TestRotation(t *testing.T) {
 	v, p := i.verifier(), i.provider()
 	asked := func(want int32) {
 		t.Helper()
-		if n := i.asked.Load(); n != want {
+		if n := i.Asked.Load(); n != want {
 			t.Fatalf("the issuer was asked %d times, want %d", n, want)
 		}
 	}
@@ -191,23 +207,23 @@ func TestRotation(t *testing.T) {
 		_, err := verify(t, v, p, token)
 		wantKind(t, name, err, kind, "")
 	}
-	check("first", i.token(jose.RS256, "first", nil), "")
+	check("first", i.Token(jose.RS256, "first", nil), "")
 	asked(1)
-	i.addKey("second", newRSA(t))
-	i.pass(2 * time.Minute)
-	check("second", i.token(jose.RS256, "second", nil), "")
+	i.AddKey("second", oidctest.NewRSA(t))
+	i.Pass(2 * time.Minute)
+	check("second", i.Token(jose.RS256, "second", nil), "")
 	asked(2)
 	for n := range 20 {
-		check("made up", sign(t, jose.RS256, i.keys["first"], fmt.Sprint("k", n), i.claims(nil)), InvalidIdentityToken)
+		check("made up", oidctest.Sign(t, jose.RS256, i.Key("first"), fmt.Sprint("k", n), i.Claims(nil)), InvalidIdentityToken)
 	}
 	asked(2)
-	i.pass(time.Minute)
-	check("made up", sign(t, jose.RS256, i.keys["first"], "k", i.claims(nil)), InvalidIdentityToken)
+	i.Pass(time.Minute)
+	check("made up", oidctest.Sign(t, jose.RS256, i.Key("first"), "k", i.Claims(nil)), InvalidIdentityToken)
 	asked(3)
-	old := i.keys["first"]
-	i.dropKey("first")
-	i.pass(keysMaxAge)
-	check("dropped", sign(t, jose.RS256, old, "first", i.claims(nil)), InvalidIdentityToken)
+	old := i.Key("first")
+	i.DropKey("first")
+	i.Pass(keysMaxAge)
+	check("dropped", oidctest.Sign(t, jose.RS256, old, "first", i.Claims(nil)), InvalidIdentityToken)
 	asked(4)
 }
 
@@ -216,11 +232,11 @@ func TestOneLookAtATime(t *testing.T) {
 	i := newIssuer(t)
 	v, p := i.verifier(), i.provider()
 	gate := make(chan struct{})
-	i.answer(discoveryPath, func(w http.ResponseWriter, _ *http.Request) {
+	i.Answer(oidctest.DiscoveryPath, func(w http.ResponseWriter, _ *http.Request) {
 		<-gate
-		writeJSON(w, map[string]any{"issuer": i.url, "jwks_uri": i.url + keysPath})
+		oidctest.WriteJSON(w, map[string]any{"issuer": i.URL, "jwks_uri": i.URL + oidctest.KeysPath})
 	})
-	token := i.token(jose.RS256, "first", nil)
+	token := i.Token(jose.RS256, "first", nil)
 	var wait sync.WaitGroup
 	for range 16 {
 		wait.Go(func() {
@@ -231,7 +247,7 @@ func TestOneLookAtATime(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	close(gate)
 	wait.Wait()
-	if n := i.asked.Load(); n != 1 {
+	if n := i.Asked.Load(); n != 1 {
 		t.Errorf("the issuer was asked %d times, want once", n)
 	}
 }
@@ -257,64 +273,66 @@ func TestIssuers(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name    string
-		change  func(i *issuer)
+		change  func(i issuer)
 		kind    Kind
 		message string
 	}{
-		{"down", func(i *issuer) { i.server.Close() }, IDPCommunicationError, ""},
-		{"answers 503", func(i *issuer) { i.answer(discoveryPath, status(503)) }, IDPCommunicationError, ""},
-		{"has no discovery", func(i *issuer) { i.answer(discoveryPath, status(404)) }, InvalidIdentityToken, badKey},
-		{"discovery is no JSON", func(i *issuer) { i.answer(discoveryPath, text("<html>")) }, InvalidIdentityToken, badKey},
-		{"discovery of another issuer", func(i *issuer) {
-			i.answer(discoveryPath, text(`{"issuer":"https://other.example.com","jwks_uri":"`+i.url+keysPath+`"}`))
+		{"down", func(i issuer) { i.Server.Close() }, IDPCommunicationError, ""},
+		{"answers 503", func(i issuer) { i.Answer(oidctest.DiscoveryPath, status(503)) }, IDPCommunicationError, ""},
+		{"has no discovery", func(i issuer) { i.Answer(oidctest.DiscoveryPath, status(404)) }, InvalidIdentityToken, badKey},
+		{"discovery is no JSON", func(i issuer) { i.Answer(oidctest.DiscoveryPath, text("<html>")) }, InvalidIdentityToken, badKey},
+		{"discovery of another issuer", func(i issuer) {
+			i.Answer(oidctest.DiscoveryPath, text(`{"issuer":"https://other.example.com","jwks_uri":"`+i.URL+oidctest.KeysPath+`"}`))
 		}, InvalidIdentityToken, badKey},
-		{"keys over http", func(i *issuer) {
-			i.answer(discoveryPath, text(`{"issuer":"`+i.url+`","jwks_uri":"http`+strings.TrimPrefix(i.url, "https")+keysPath+`"}`))
+		{"keys over http", func(i issuer) {
+			i.Answer(oidctest.DiscoveryPath, text(`{"issuer":"`+i.URL+`","jwks_uri":"http`+strings.TrimPrefix(i.URL, "https")+oidctest.KeysPath+`"}`))
 		}, InvalidIdentityToken, badKey},
-		{"keys in a file", func(i *issuer) {
-			i.answer(discoveryPath, text(`{"issuer":"`+i.url+`","jwks_uri":"file:///etc/passwd"}`))
+		{"keys in a file", func(i issuer) {
+			i.Answer(oidctest.DiscoveryPath, text(`{"issuer":"`+i.URL+`","jwks_uri":"file:///etc/passwd"}`))
 		}, InvalidIdentityToken, badKey},
-		{"no keys", func(i *issuer) { i.dropKey("first") }, InvalidIdentityToken, badKey},
-		{"huge key set", func(i *issuer) { i.answer(keysPath, text(`{"keys":[],"x":"`+strings.Repeat("x", maxDocument)+`"}`)) }, InvalidIdentityToken, badKey},
-		{"too many keys", func(i *issuer) {
-			i.answer(keysPath, text(`{"keys":[`+strings.TrimSuffix(strings.Repeat(`{},`, 2*maxKeys+1), ",")+`]}`))
+		{"no keys", func(i issuer) { i.DropKey("first") }, InvalidIdentityToken, badKey},
+		{"huge key set", func(i issuer) {
+			i.Answer(oidctest.KeysPath, text(`{"keys":[],"x":"`+strings.Repeat("x", maxDocument)+`"}`))
 		}, InvalidIdentityToken, badKey},
-		{"small RSA key", func(i *issuer) {
-			i.answer(keysPath, func(w http.ResponseWriter, _ *http.Request) {
-				writeJSON(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: small.Public(), KeyID: "first"}}})
+		{"too many keys", func(i issuer) {
+			i.Answer(oidctest.KeysPath, text(`{"keys":[`+strings.TrimSuffix(strings.Repeat(`{},`, 2*maxKeys+1), ",")+`]}`))
+		}, InvalidIdentityToken, badKey},
+		{"small RSA key", func(i issuer) {
+			i.Answer(oidctest.KeysPath, func(w http.ResponseWriter, _ *http.Request) {
+				oidctest.WriteJSON(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: small.Public(), KeyID: "first"}}})
 			})
 		}, InvalidIdentityToken, badKey},
-		{"key for encryption", func(i *issuer) {
-			k := i.keys["first"].Public()
-			i.answer(keysPath, func(w http.ResponseWriter, _ *http.Request) {
-				writeJSON(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: k, KeyID: "first", Use: "enc"}}})
+		{"key for encryption", func(i issuer) {
+			k := i.Key("first").Public()
+			i.Answer(oidctest.KeysPath, func(w http.ResponseWriter, _ *http.Request) {
+				oidctest.WriteJSON(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: k, KeyID: "first", Use: "enc"}}})
 			})
 		}, InvalidIdentityToken, badKey},
-		{"redirect on the same server", func(i *issuer) {
-			h := i.url + "/moved"
-			i.answer(discoveryPath, redirect(h))
-			i.answer("/moved", text(`{"issuer":"`+i.url+`","jwks_uri":"`+i.url+keysPath+`"}`))
+		{"redirect on the same server", func(i issuer) {
+			h := i.URL + "/moved"
+			i.Answer(oidctest.DiscoveryPath, redirect(h))
+			i.Answer("/moved", text(`{"issuer":"`+i.URL+`","jwks_uri":"`+i.URL+oidctest.KeysPath+`"}`))
 		}, "", ""},
-		{"redirect for ever", func(i *issuer) { i.answer(discoveryPath, redirect(i.url+discoveryPath)) }, InvalidIdentityToken, badKey},
-		{"redirect to another server", func(i *issuer) { i.answer(discoveryPath, redirect(elsewhere.URL)) }, InvalidIdentityToken, badKey},
-		{"redirect to http", func(i *issuer) {
-			i.answer(keysPath, redirect("http"+strings.TrimPrefix(i.url, "https")+"/x"))
+		{"redirect for ever", func(i issuer) { i.Answer(oidctest.DiscoveryPath, redirect(i.URL+oidctest.DiscoveryPath)) }, InvalidIdentityToken, badKey},
+		{"redirect to another server", func(i issuer) { i.Answer(oidctest.DiscoveryPath, redirect(elsewhere.URL)) }, InvalidIdentityToken, badKey},
+		{"redirect to http", func(i issuer) {
+			i.Answer(oidctest.KeysPath, redirect("http"+strings.TrimPrefix(i.URL, "https")+"/x"))
 		}, InvalidIdentityToken, badKey},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			i := newIssuer(t)
-			token := i.token(jose.RS256, "first", nil)
+			token := i.Token(jose.RS256, "first", nil)
 			tc.change(i)
 			v := i.verifier()
 			_, err := verify(t, v, i.provider(), token)
 			wantKind(t, tc.name, err, tc.kind, tc.message)
-			before := i.asked.Load()
+			before := i.Asked.Load()
 			for range 5 { // a failure is remembered
 				_, err := verify(t, v, i.provider(), token)
 				wantKind(t, tc.name, err, tc.kind, tc.message)
 			}
-			if n := i.asked.Load(); n != before {
+			if n := i.Asked.Load(); n != before {
 				t.Errorf("the issuer was asked %d more times", n-before)
 			}
 		})
@@ -325,14 +343,14 @@ func TestIssuers(t *testing.T) {
 func TestRecovery(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
-	v, token := i.verifier(), i.token(jose.RS256, "first", nil)
-	i.answer(keysPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	v, token := i.verifier(), i.Token(jose.RS256, "first", nil)
+	i.Answer(oidctest.KeysPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
 	_, err := verify(t, v, i.provider(), token)
 	wantKind(t, "away", err, IDPCommunicationError, "")
-	i.answer(keysPath, nil)
+	i.Answer(oidctest.KeysPath, nil)
 	_, err = verify(t, v, i.provider(), token)
 	wantKind(t, "too early", err, IDPCommunicationError, "")
-	i.pass(failurePause)
+	i.Pass(failurePause)
 	_, err = verify(t, v, i.provider(), token)
 	wantKind(t, "back", err, "", "")
 }
@@ -340,9 +358,9 @@ func TestRecovery(t *testing.T) {
 func TestSlowIssuer(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
-	v := New(Config{Now: i.now, Roots: poolOf(i.ca), Timeout: 50 * time.Millisecond})
-	i.answer(discoveryPath, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	_, err := verify(t, v, i.provider(), i.token(jose.RS256, "first", nil))
+	v := New(Config{Now: i.Now, Roots: poolOf(i.CA), Timeout: 50 * time.Millisecond})
+	i.Answer(oidctest.DiscoveryPath, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	_, err := verify(t, v, i.provider(), i.Token(jose.RS256, "first", nil))
 	wantKind(t, "slow", err, IDPCommunicationError, "")
 }
 
@@ -351,11 +369,11 @@ func TestTrust(t *testing.T) {
 	t.Parallel()
 	const refusal = "certificate doesn't match"
 	i := newIssuer(t)
-	leaf, err := x509.ParseCertificate(i.server.TLS.Certificates[0].Certificate[0])
+	leaf, err := x509.ParseCertificate(i.Server.TLS.Certificates[0].Certificate[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, _ := certificates(t, i.now(), "127.0.0.1")
+	stranger, _ := oidctest.Certificates(t, i.Now(), "127.0.0.1")
 	for _, tc := range []struct {
 		name        string
 		roots       []*x509.Certificate
@@ -364,27 +382,27 @@ func TestTrust(t *testing.T) {
 		want        Connection
 	}{
 		{name: "nobody trusts it"},
-		{name: "trusted root", roots: []*x509.Certificate{i.ca}, want: TrustStore},
-		{name: "thumbprint of the authority", thumbprints: []string{thumbprint(i.ca)}, want: Thumbprint},
-		{name: "in capitals", thumbprints: []string{strings.ToUpper(thumbprint(i.ca))}, want: Thumbprint},
-		{name: "thumbprint of the server", thumbprints: []string{thumbprint(leaf)}, want: Thumbprint},
-		{name: "both", roots: []*x509.Certificate{i.ca}, thumbprints: []string{thumbprint(i.ca)}, want: TrustStore},
-		{name: "thumbprint of another authority", thumbprints: []string{thumbprint(stranger)}},
+		{name: "trusted root", roots: []*x509.Certificate{i.CA}, want: TrustStore},
+		{name: "thumbprint of the authority", thumbprints: []string{oidctest.Thumbprint(i.CA)}, want: Thumbprint},
+		{name: "in capitals", thumbprints: []string{strings.ToUpper(oidctest.Thumbprint(i.CA))}, want: Thumbprint},
+		{name: "thumbprint of the server", thumbprints: []string{oidctest.Thumbprint(leaf)}, want: Thumbprint},
+		{name: "both", roots: []*x509.Certificate{i.CA}, thumbprints: []string{oidctest.Thumbprint(i.CA)}, want: TrustStore},
+		{name: "thumbprint of another authority", thumbprints: []string{oidctest.Thumbprint(stranger)}},
 		{name: "another root", roots: []*x509.Certificate{stranger}},
-		{name: "run out", thumbprints: []string{thumbprint(i.ca)}, shift: 48 * time.Hour},
+		{name: "run out", thumbprints: []string{oidctest.Thumbprint(i.CA)}, shift: 48 * time.Hour},
 	} {
-		now := func() time.Time { return i.clock.Add(tc.shift) }
+		now := func() time.Time { return i.Now().Add(tc.shift) }
 		f := fetcher{roots: poolOf(tc.roots...), timeout: 5 * time.Second, now: now}
-		set, err := f.keys(t.Context(), i.url, tc.thumbprints)
+		set, err := f.keys(t.Context(), i.URL, tc.thumbprints)
 		if tc.want == "" {
 			wantKind(t, tc.name, err, InvalidIdentityToken, refusal)
 		} else if err != nil || set.connection != tc.want {
 			t.Errorf("%s: %v, %v, want %s", tc.name, set, err, tc.want)
 		}
 	}
-	named := strings.Replace(i.url, "127.0.0.1", "localhost", 1) // the certificate is for the address
-	f := fetcher{roots: poolOf(i.ca), timeout: 5 * time.Second, now: i.now}
-	_, err = f.keys(t.Context(), named, []string{thumbprint(i.ca), thumbprint(leaf)})
+	named := strings.Replace(i.URL, "127.0.0.1", "localhost", 1) // the certificate is for the address
+	f := fetcher{roots: poolOf(i.CA), timeout: 5 * time.Second, now: i.Now}
+	_, err = f.keys(t.Context(), named, []string{oidctest.Thumbprint(i.CA), oidctest.Thumbprint(leaf)})
 	wantKind(t, "wrong name", err, InvalidIdentityToken, refusal)
 }
 
@@ -393,14 +411,14 @@ func TestTrust(t *testing.T) {
 func TestThumbprintsOfOthers(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
-	v, p, token := i.verifier(), i.provider(), i.token(jose.RS256, "first", nil)
+	v, p, token := i.verifier(), i.provider(), i.Token(jose.RS256, "first", nil)
 	_, err := verify(t, v, p, token)
 	wantKind(t, "with thumbprint", err, "", "")
 	p.Thumbprints = nil
 	_, err = verify(t, v, p, token)
 	wantKind(t, "without", err, InvalidIdentityToken, "certificate")
 	p.ClientIDs = nil
-	p.Thumbprints = []string{strings.ToUpper(thumbprint(i.ca))}
+	p.Thumbprints = []string{strings.ToUpper(oidctest.Thumbprint(i.CA))}
 	_, err = verify(t, v, p, token)
 	wantKind(t, "no client ids", err, InvalidIdentityToken, "Incorrect token audience")
 }
@@ -440,8 +458,8 @@ func FuzzToken(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c := claims{"iss": "https://i.example.com", "sub": "s", "aud": []string{"a", "b"}, "iat": 1, "exp": 1 << 40, "amr": "pwd", "x": map[string]any{"y": 1}}
-	good := sign(f, jose.ES256, k, "k", c)
+	c := oidctest.Claims{"iss": "https://i.example.com", "sub": "s", "aud": []string{"a", "b"}, "iat": 1, "exp": 1 << 40, "amr": "pwd", "x": map[string]any{"y": 1}}
+	good := oidctest.Sign(f, jose.ES256, k, "k", c)
 	parts := strings.Split(good, ".")
 	f.Add(good)
 	f.Add(parts[0] + "." + parts[1] + ".")
@@ -473,6 +491,55 @@ func FuzzToken(f *testing.F) {
 		}
 		if !verifyRaw(&k.PublicKey, sum[:], b) {
 			t.Fatalf("accepted %q, which the key did not sign", text)
+		}
+	})
+}
+
+// FuzzKeys: what is taken from a key set can verify signatures, and nothing
+// else can be done with it.
+func FuzzKeys(f *testing.F) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, jwk := range []jose.JSONWebKey{
+		{Key: k.Public(), KeyID: "a", Use: "sig"},
+		{Key: k, KeyID: "private"},
+		{Key: []byte("secret"), KeyID: "symmetric"},
+		{Key: oidctest.NewRSA(f).Public(), KeyID: "b", Algorithm: "RS256"},
+	} {
+		b, err := jwk.MarshalJSON()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(`{"keys":[` + string(b) + `]}`))
+	}
+	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}`))
+	f.Add([]byte(`{"keys":[],"keys":[]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 1<<16 {
+			return
+		}
+		keys, err := parseKeys(b)
+		if err != nil {
+			return
+		}
+		if len(keys) == 0 || len(keys) > 2*maxKeys {
+			t.Fatalf("%d keys", len(keys))
+		}
+		for _, k := range keys {
+			switch public := k.public.(type) {
+			case *rsa.PublicKey:
+				if n := public.N.BitLen(); n < minRSABits || n > maxRSABits {
+					t.Fatalf("an RSA key of %d bits", n)
+				}
+			case *ecdsa.PublicKey:
+				if _, err := public.Bytes(); err != nil {
+					t.Fatalf("a key off its curve: %v", err)
+				}
+			default:
+				t.Fatalf("a key of type %T", k.public)
+			}
 		}
 	})
 }
