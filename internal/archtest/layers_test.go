@@ -33,6 +33,7 @@ var layers = map[string]layer{
 	"internal/audit":    foundation,
 	"internal/authz":    foundation,
 	"internal/blob":     foundation,
+	"internal/durable":  foundation,
 	"internal/envelope": foundation,
 	"internal/identity": foundation,
 	"internal/jobs":     foundation,

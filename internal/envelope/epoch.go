@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/sagekeep/sagekeep/internal/durable"
 	"github.com/sagekeep/sagekeep/internal/seal"
 	"github.com/sagekeep/sagekeep/internal/secret"
 )
@@ -208,5 +209,5 @@ func (e *Epochs) save(keys []epochKey) error {
 	if err != nil {
 		return fmt.Errorf("encode deletion epochs: %w", err)
 	}
-	return seal.WriteFile(e.path, append(b, '\n'))
+	return durable.WriteFile(e.path, append(b, '\n'))
 }

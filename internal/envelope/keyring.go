@@ -18,6 +18,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/sagekeep/sagekeep/internal/durable"
 	"github.com/sagekeep/sagekeep/internal/seal"
 	"github.com/sagekeep/sagekeep/internal/secret"
 )
@@ -183,7 +184,7 @@ func (k *Keyring) save(path string, s seal.Seal) error {
 	if err != nil {
 		return fmt.Errorf("encode keyring: %w", err)
 	}
-	return seal.WriteFile(path, append(b, '\n'))
+	return durable.WriteFile(path, append(b, '\n'))
 }
 
 // ID names the data directory; it is random and public.

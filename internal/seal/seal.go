@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sagekeep/sagekeep/internal/durable"
 	"github.com/sagekeep/sagekeep/internal/secret"
 )
 
@@ -175,11 +176,11 @@ func parseKeyFile(b []byte) (secret.Key, error) {
 }
 
 func createKeyFile(path string) ([]byte, error) {
-	if err := MakeDir(filepath.Dir(path)); err != nil {
+	if err := durable.MakeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	text := []byte(keyFileHeader + "\n" + hex.EncodeToString(secret.Random().Bytes()) + "\n")
-	return text, WriteFile(path, text)
+	return text, durable.WriteFile(path, text)
 }
 
 func (s *fileSeal) Kind() string { return "file" }

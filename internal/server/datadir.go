@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sagekeep/sagekeep/internal/durable"
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/seal"
@@ -65,7 +66,7 @@ func inspectDir(path string) (fresh bool, err error) {
 	}
 	for _, name := range names {
 		// What a first start that was interrupted may have left.
-		if name != sealName && name != lockName && name != "lost+found" && !seal.IsTemporary(name, keyringName) {
+		if name != sealName && name != lockName && name != "lost+found" && !durable.IsTemporary(name, keyringName) {
 			return false, fmt.Errorf("%s is not a Sagekeep data directory: it holds %q and no keyring; name an empty or a new directory", path, name)
 		}
 	}
@@ -79,7 +80,7 @@ func openDir(path string, spec seal.Spec) (*dataDir, error) {
 	if _, err := inspectDir(path); err != nil {
 		return nil, err
 	}
-	if err := seal.MakeDir(path); err != nil {
+	if err := durable.MakeDir(path); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	d := &dataDir{path: path}
@@ -104,7 +105,7 @@ func (d *dataDir) open(spec seal.Spec) error {
 	if d.seal, err = spec.Open(fresh); err != nil {
 		return err
 	}
-	if err := seal.MakeDir(d.file(sealName)); err != nil {
+	if err := durable.MakeDir(d.file(sealName)); err != nil {
 		return fmt.Errorf("make the seal directory: %w", err)
 	}
 	// Epochs first: a keyring marks a directory that is complete.
@@ -127,7 +128,7 @@ func (d *dataDir) clean() error {
 	for _, path := range []string{
 		d.file(keyringName), d.file(credentialsName), d.file(serverName), d.file(sealName, epochName), d.file(sealName, rootKeyName),
 	} {
-		if err := seal.RemoveTemporary(path); err != nil {
+		if err := durable.RemoveTemporary(path); err != nil {
 			return err
 		}
 	}
@@ -146,7 +147,7 @@ func (d *dataDir) makeRows() error {
 			return fmt.Errorf("%s is missing and %s exists: bring the rows back from a backup", d.file(rowsName), d.file(credentialsName))
 		}
 	}
-	if err := seal.MakeDir(d.file(rowsName)); err != nil {
+	if err := durable.MakeDir(d.file(rowsName)); err != nil {
 		return fmt.Errorf("make the row store: %w", err)
 	}
 	return nil
@@ -215,7 +216,7 @@ func writeCredentials(dir string, c *Credentials) error {
 	if err != nil {
 		return fmt.Errorf("encode credentials: %w", err)
 	}
-	return seal.WriteFile(filepath.Join(dir, credentialsName), append(b, '\n'))
+	return durable.WriteFile(filepath.Join(dir, credentialsName), append(b, '\n'))
 }
 
 // Running is the file DIR/server.json of a running server, mode 0600.
@@ -266,5 +267,5 @@ func writeRunning(dir string, r *Running) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", serverName, err)
 	}
-	return seal.WriteFile(filepath.Join(dir, serverName), append(b, '\n'))
+	return durable.WriteFile(filepath.Join(dir, serverName), append(b, '\n'))
 }

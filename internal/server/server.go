@@ -15,6 +15,7 @@ import (
 	s3api "github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/internal/blob"
 	"github.com/sagekeep/sagekeep/internal/cloudtrail"
+	"github.com/sagekeep/sagekeep/internal/durable"
 	"github.com/sagekeep/sagekeep/internal/geospatial"
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/jobs"
@@ -104,7 +105,7 @@ func (s *Server) open(ctx context.Context) error {
 // openBlobs opens the segment files of one service.
 func (s *Server) openBlobs(service string) (blob.Store, error) {
 	for _, dir := range []string{s.dir.file(objectsName), s.dir.file(tmpName)} {
-		if err := seal.MakeDir(dir); err != nil {
+		if err := durable.MakeDir(dir); err != nil {
 			return nil, fmt.Errorf("make the object store: %w", err)
 		}
 	}

@@ -1,4 +1,7 @@
-package seal
+// Package durable writes small files and private directories so that they
+// survive a power loss whole: what a data directory needs before any store is
+// open.
+package durable
 
 import (
 	"errors"
