@@ -4,7 +4,7 @@ import "runtime"
 
 // heapFloor is memory that is reserved and never touched, so that it costs no
 // RAM, in bytes.
-const heapFloor = 32 << 20
+const heapFloor = 20 << 20
 
 // HoldHeap makes the garbage collector run when tens of megabytes have been
 // allocated instead of a few: it counts the floor as live. Most of what a
