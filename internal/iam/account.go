@@ -79,7 +79,8 @@ func (s *Service) NewRoot(id string) (*RootCredentials, error) {
 	return &RootCredentials{Account: id, AccessKeyID: keyID, SecretAccessKey: newSecret()}, nil
 }
 
-// AddAccount adds an account with credentials that NewRoot has made.
+// AddAccount adds an account with credentials that NewRoot has made. Without an
+// access key id the root user gets no access key.
 //
 // Errors: ErrAccountExists.
 func (s *Service) AddAccount(ctx context.Context, root *RootCredentials) error {
@@ -91,6 +92,9 @@ func (s *Service) AddAccount(ctx context.Context, root *RootCredentials) error {
 		}
 		if err := s.accounts.Put(tx, accountRow{ID: id, Created: key.Created}, id); err != nil {
 			return err
+		}
+		if key.ID == "" {
+			return nil
 		}
 		return s.keys.Put(tx, key, key.ID)
 	})

@@ -156,7 +156,8 @@ func (s *Service) check(ctx context.Context, k *keyState, ref keyRef, c call, to
 	}
 	return protocol.Check{
 		Action: c.action, Resource: k.arn(), ResourceType: resourceType, Account: k.Account,
-		Policy: k.policy, Kind: protocol.KMSKey, Grants: grants, EncryptionContext: c.ec, Context: conditions,
+		Policy: k.policy, Kind: protocol.KMSKey, AWSManaged: k.Manager == kmsapi.KeyManagerTypeAws,
+		Grants: grants, EncryptionContext: c.ec, Context: conditions,
 	}, nil
 }
 

@@ -1,15 +1,21 @@
-// Package organizations keeps the part of AWS Organizations that policies need:
-// an organization, its units and accounts, and the service control and resource
-// control policies attached to them.
 package organizations
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
+	orgapi "github.com/sagekeep/sagekeep/api/organizations"
 	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/store"
 )
 
-// Membership is the place of an account in its organization.
+// Membership is the place of an account in its organization. It is shared and
+// immutable.
 type Membership struct {
 	Organization string // o-…; "" = in none
 	Path         string // o-…/r-…/ou-…/, as in aws:PrincipalOrgPaths
@@ -18,14 +24,185 @@ type Membership struct {
 	SCP, RCP [][]*authz.Policy
 }
 
-// Service is Organizations. All methods may be called concurrently.
-type Service struct{}
+// generation is what is known of memberships under one epoch.
+type generation struct {
+	epoch    uint64
+	accounts sync.Map // account id -> *Membership
+	size     atomic.Int64
+	policies sync.Map // organization, "/", policy id -> *authz.Policy, compiled once
+}
 
-// MembershipOf returns the account's membership as it is now.
-func (s *Service) MembershipOf(context.Context, string) (Membership, error) {
-	return Membership{}, nil
+// maxMemberships bounds a generation: requests can name accounts that nobody
+// has.
+const maxMemberships = 1 << 16
+
+// MembershipOf returns the account's membership as it is now, the zero
+// Membership for one that is in no organization. Evaluating a request asks up
+// to three times, so a known answer costs two look-ups in memory.
+//
+// A policy that cannot be read denies. Any error denies too.
+func (s *Service) MembershipOf(ctx context.Context, account string) (Membership, error) {
+	epoch := s.Epoch() // before the rows are read
+	g := s.members.Load()
+	if g != nil && g.epoch == epoch {
+		if m, ok := g.accounts.Load(account); ok {
+			return *m.(*Membership), nil
+		}
+	}
+	return s.learn(ctx, g, epoch, account)
+}
+
+// Epoch returns the counter that every change of what MembershipOf answers
+// raises, for those who keep what was decided.
+func (s *Service) Epoch() uint64 { return s.Store.Epoch(epochName) }
+
+// learn reads a membership and keeps it for the epoch, in g if that is the one.
+func (s *Service) learn(ctx context.Context, g *generation, epoch uint64, account string) (Membership, error) {
+	if g == nil || g.epoch != epoch || g.size.Load() >= maxMemberships {
+		fresh := &generation{epoch: epoch}
+		s.members.CompareAndSwap(g, fresh) // another may have been quicker; fresh serves this call all the same
+		g = fresh
+	}
+	m := new(Membership)
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		*m = Membership{}
+		return s.place(tx, g, account, m)
+	})
+	if err != nil {
+		return Membership{}, fmt.Errorf("organizations: membership of %s: %w", account, err)
+	}
+	if _, known := g.accounts.LoadOrStore(account, m); !known {
+		g.size.Add(1)
+	}
+	return *m, nil
+}
+
+func (s *Service) place(tx *store.Tx, g *generation, account string, m *Membership) error {
+	a, err := s.accounts.Get(tx, account)
+	if errors.Is(err, store.ErrNotFound) || err == nil && a.Organization == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	o, err := s.organizations.Get(tx, a.Organization)
+	if err != nil {
+		return err
+	}
+	chain, err := s.above(tx, &o, a.Parent)
+	if err != nil {
+		return err
+	}
+	m.Organization, m.Path = o.ID, pathOf(&o, chain)
+	if account == o.Management {
+		return nil // no policy binds it
+	}
+	levels := make([]attachments, 0, len(chain)+2)
+	levels = append(levels, o.Attached)
+	for i := range chain {
+		levels = append(levels, chain[i].Attached)
+	}
+	levels = append(levels, a.Attached)
+	if m.SCP, err = s.compile(tx, g, &o, orgapi.PolicyTypeServiceControlPolicy, levels); err != nil {
+		return err
+	}
+	m.RCP, err = s.compile(tx, g, &o, orgapi.PolicyTypeResourceControlPolicy, levels)
+	return err
+}
+
+// compile returns the policies of one type at every level, nil when the type
+// is not enabled.
+func (s *Service) compile(tx *store.Tx, g *generation, o *organizationRow, t orgapi.PolicyType, levels []attachments) ([][]*authz.Policy, error) {
+	if !o.enabled(t) {
+		return nil, nil
+	}
+	out := make([][]*authz.Policy, len(levels))
+	for i, level := range levels {
+		out[i] = make([]*authz.Policy, len(level[t]))
+		for j, id := range level[t] {
+			p, err := s.compiled(tx, g, o, t, id)
+			if err != nil {
+				return nil, err
+			}
+			out[i][j] = p
+		}
+	}
+	return out, nil
+}
+
+func (s *Service) compiled(tx *store.Tx, g *generation, o *organizationRow, t orgapi.PolicyType, id string) (*authz.Policy, error) {
+	key := o.ID + "/" + id
+	if p, ok := g.policies.Load(key); ok {
+		return p.(*authz.Policy), nil
+	}
+	arn := o.policyARN(t, id)
+	p := authz.Unreadable(arn) // also one that is gone
+	row, err := s.policy(tx, o, id)
+	switch {
+	case err == nil:
+		if c, err := authz.ParseStored(kindOf(t), []byte(row.Content)); err == nil && row.Type == t {
+			c.Name, p = arn, c
+		}
+	case !errors.Is(err, store.ErrNotFound):
+		return nil, err
+	}
+	kept, _ := g.policies.LoadOrStore(key, p)
+	return kept.(*authz.Policy), nil
+}
+
+// above returns the units from the root down to a parent, without the root.
+func (s *Service) above(tx *store.Tx, o *organizationRow, parent string) ([]unitRow, error) {
+	var chain []unitRow
+	for parent != o.Root {
+		if len(chain) > maxDepth {
+			return nil, fmt.Errorf("unit %s lies deeper than %d levels", parent, maxDepth)
+		}
+		u, err := s.units.Get(tx, o.ID, parent)
+		if err != nil {
+			return nil, fmt.Errorf("read unit %s: %w", parent, err)
+		}
+		chain = append(chain, u)
+		parent = u.Parent
+	}
+	slices.Reverse(chain)
+	return chain, nil
+}
+
+// pathOf is the path of what lies below the units, in the form of
+// aws:PrincipalOrgPaths.
+func pathOf(o *organizationRow, chain []unitRow) string {
+	var b strings.Builder
+	b.WriteString(o.ID + "/" + o.Root + "/")
+	for i := range chain {
+		b.WriteString(chain[i].ID + "/")
+	}
+	return b.String()
 }
 
 // ControlsResource reports whether resource control policies bear on an action
-// on a resource.
-func ControlsResource(action, resource string) bool { return false }
+// on a resource. They bear on the services below alone, not on retiring grants,
+// and not on who may assume a service-linked role.
+//
+// Sources: AWS Organizations User Guide, "Resource control policies (RCPs)",
+// lists of services and of what is not restricted; AWS KMS Developer Guide,
+// "Resource control policies in AWS KMS".
+func ControlsResource(action, resource string) bool {
+	service, name, _ := strings.Cut(action, ":")
+	switch strings.ToLower(service) {
+	case "kms":
+		return !strings.EqualFold(name, "RetireGrant")
+	case "sts":
+		_, role, isRole := strings.Cut(resource, ":role/")
+		return !isRole || !strings.HasPrefix(role, "aws-service-role/")
+	case "s3", "secretsmanager", "sqs",
+		"aoss", "appconfig", "appstream", "autoscaling", "autoscaling-plans", "budgets", "clouddirectory", "cloudfront",
+		"cloudsearch", "cloudtrail-data", "codeartifact", "codebuild", "codecommit", "codepipeline", "cognito-identity",
+		"cognito-idp", "comprehend", "comprehendmedical", "compute-optimizer", "cost-optimization-hub", "dax", "dsql",
+		"dynamodb", "ecr", "ecr-public", "events", "firehose", "fis", "fms", "gamelift", "health", "inspector-scan",
+		"kendra", "kinesisvideo", "logs", "memorydb", "networkmonitor", "notifications", "opensearch", "pca-connector-ad",
+		"personalize", "polly", "pricing", "resource-groups", "rolesanywhere", "servicediscovery", "signin", "support",
+		"swf", "textract", "timestream-influxdb", "transcribe", "transfer", "translate", "wafv2", "workspaces", "xray":
+		return true
+	}
+	return false
+}

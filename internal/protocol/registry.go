@@ -33,6 +33,9 @@ type Check struct {
 	Policy *authz.Policy
 	// Kind says what the resource policy must do by itself.
 	Kind ResourceKind
+	// AWSManaged says that an AWS service made the resource and manages it, as it
+	// does an AWS managed key: resource control policies do not bear on it.
+	AWSManaged bool
 	// Grants are the live grants on the key.
 	Grants []authz.Grant
 	// EncryptionContext is the one that grant constraints are compared with.

@@ -90,6 +90,15 @@ func (e *evaluator) control(ctx context.Context, p *authz.Policies, conditions a
 			conditions.Set("aws:PrincipalOrgID", own.Organization)
 			conditions.SetMulti("aws:PrincipalOrgPaths", own.Path)
 		}
+	} else if caller.Type == identity.Service && caller.SourceAccount != "" {
+		source, err := e.controls.MembershipOf(ctx, caller.SourceAccount)
+		if err != nil {
+			return err
+		}
+		if source.Organization != "" {
+			conditions.Set("aws:SourceOrgID", source.Organization)
+			conditions.SetMulti("aws:SourceOrgPaths", source.Path)
+		}
 	}
 	of := own
 	if account != caller.Account {
@@ -106,7 +115,7 @@ func (e *evaluator) control(ctx context.Context, p *authz.Policies, conditions a
 	}
 	conditions.Set("aws:ResourceOrgID", of.Organization)
 	conditions.SetMulti("aws:ResourceOrgPaths", of.Path)
-	if organizations.ControlsResource(c.Action, c.Resource) {
+	if !c.AWSManaged && organizations.ControlsResource(c.Action, c.Resource) {
 		p.RCP = of.RCP
 	}
 	return nil

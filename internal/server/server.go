@@ -125,26 +125,33 @@ func (s *Server) openBlobs(service string) (blob.Store, error) {
 // outside.
 func (s *Server) wire() {
 	s.iam = iam.New(iam.Deps{Store: s.store, Keyring: s.dir.keyring})
-	s.organizations = &organizations.Service{}
+	s.jobs = jobs.New(jobs.Config{Store: s.store, Log: s.cfg.Log})
+	s.organizations = organizations.New(organizations.Config{
+		Store: s.store, Keyring: s.dir.keyring, Jobs: s.jobs, Accounts: memberAccounts{s},
+	})
 	s.registry = protocol.NewRegistry(&evaluator{policies: s.iam, controls: s.organizations}, s.store.Journal())
 	s.verifier = &sigv4.Verifier{Lookup: s.iam.Lookup}
 	s.kms = kms.New(kms.Config{
 		Store: s.store, Keyring: s.dir.keyring, Epochs: s.dir.epochs, Principals: s.iam, Authorizer: s.registry,
 	})
 	s.iam.Register(s.registry)
+	s.organizations.Register(s.registry)
 	s.sts = sts.New(sts.Config{Roles: s.iam, Keyring: s.dir.keyring})
 	s.sts.Register(s.registry)
 	s.kms.Register(s.registry)
 	keys := keyCalls{registry: s.registry, kms: s.kms}
 	s.s3 = s3.New(s3.Config{
 		Store: s.store, Keyring: s.dir.keyring, Blobs: s.objects, Keys: keys, Principals: s.iam, Authorizer: s.registry,
-		KeyEpoch: s.kms.Epoch, IAMEpoch: func(account string) uint64 { return s.store.Epoch("iam/" + account) },
+		KeyEpoch: s.kms.Epoch,
+		IAMEpoch: func(account string) uint64 { return bothEpochs(s.store.Epoch("iam/"+account), s.organizations.Epoch()) },
 	})
 	s.s3.Register(s.registry)
-	s.jobs = jobs.New(jobs.Config{Store: s.store, Log: s.cfg.Log})
 	s.geospatial = geospatial.New(geospatial.Config{
 		Store: s.store, Keyring: s.dir.keyring, Blobs: s.scenes, Jobs: s.jobs, Roles: executionRoles{s.iam}, Keys: keys,
-		Objects: objectCalls{s.registry}, Authorizer: s.registry, KeyEpoch: s.kms.Epoch, Account: s.firstAccount, Log: s.cfg.Log,
+		Objects: objectCalls{s.registry}, Authorizer: s.registry, Account: s.firstAccount, Log: s.cfg.Log,
+		KeyEpoch: func(region, keyARN string) uint64 {
+			return bothEpochs(s.kms.Epoch(region, keyARN), s.organizations.Epoch())
+		},
 	})
 	s.geospatial.Register(s.registry)
 	s.registry.Know(s3api.Operations()...)
@@ -152,6 +159,10 @@ func (s *Server) wire() {
 	cloudtrail.New(cloudtrail.Config{Store: s.store, Keyring: s.dir.keyring}).Register(s.registry)
 	s.registry.Finish()
 }
+
+// bothEpochs changes when either counter does, for what is kept under both. The
+// odd factor keeps a step of one from undoing a step of the other.
+func bothEpochs(a, b uint64) uint64 { return a*0x9e3779b97f4a7c15 + b }
 
 // Start begins the background work.
 func (s *Server) Start() error {
