@@ -18,5 +18,5 @@ func policyCommand() *command {
 			}
 			return err
 		},
-	}, explainCommand()}}
+	}, explainCommand(), lintCommand()}}
 }

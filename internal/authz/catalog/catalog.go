@@ -46,18 +46,29 @@ type Key struct {
 	Type KeyType
 	// Multi keys hold a set, whatever the number of its members.
 	Multi bool
+
+	lower string // Name in lower case, with ${} for what varies at its end
+	open  bool
+}
+
+func newKey(name string, t KeyType, multi bool) *Key {
+	k := &Key{Name: name, Type: t, Multi: multi, lower: strings.ToLower(name)}
+	if strings.HasSuffix(name, "/") { // the reference has one such name
+		k.lower += "${}"
+	}
+	k.open = strings.Contains(k.lower, "${")
+	return k
 }
 
 // Open reports whether the name has a variable part.
-func (k *Key) Open() bool { return strings.Contains(k.Name, "${") || strings.HasSuffix(k.Name, "/") }
+func (k *Key) Open() bool { return k.open }
 
 // matches reports whether name, in lower case, is this key.
 func (k *Key) matches(name string) bool {
-	pattern := strings.ToLower(k.Name)
-	if strings.HasSuffix(pattern, "/") {
-		pattern += "${}"
+	if !k.open {
+		return k.lower == name
 	}
-	return matchTemplate(pattern, name)
+	return matchTemplate(k.lower, name)
 }
 
 // matchTemplate matches with every ${…} standing for any text but none.
@@ -70,7 +81,9 @@ func matchTemplate(pattern, s string) bool {
 	if !open {
 		return s == ""
 	}
-	_, rest, _ = strings.Cut(rest, "}")
+	if _, rest, _ = strings.Cut(rest, "}"); rest == "" {
+		return s != ""
+	}
 	for i := 1; i <= len(s); i++ {
 		if matchTemplate(rest, s[i:]) {
 			return true

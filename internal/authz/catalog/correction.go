@@ -25,6 +25,8 @@ func corrections() []correction {
 		{service: "s3", action: "ListAllMyBuckets", types: []string{"arn:${Partition}:s3:::${AllBuckets}"}},
 		// Amazon CloudWatch Logs User Guide, "CloudWatch Logs permissions reference".
 		{service: "logs", action: "DescribeLogGroups", types: []string{"log-group"}},
+		// AWS managed policy AmazonSageMakerCanvasFullAccess, which names jobs.
+		{service: "sagemaker", action: "ListCandidatesForAutoMLJob", types: []string{"automl-job"}},
 	}
 	// The reference has no resource type for IAM's lists; the denials name the
 	// ARN of a path, and policies on paths work.

@@ -102,7 +102,7 @@ func (p *parser) key(letter, name string) error {
 	if t == 0 {
 		return fmt.Errorf("unknown type %q", letter)
 	}
-	p.entry.Keys = append(p.entry.Keys, &Key{Name: name, Type: t, Multi: letter == strings.ToUpper(letter)})
+	p.entry.Keys = append(p.entry.Keys, newKey(name, t, letter == strings.ToUpper(letter)))
 	return nil
 }
 
