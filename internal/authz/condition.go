@@ -158,23 +158,23 @@ type condition struct {
 	bools   []bool
 }
 
-func (g grammar) conditions(s *statement, n *node, vars bool) *MalformedError {
+func (g *grammar) conditions(s *statement, n *node, vars bool) *MalformedError {
 	if n.kind != nodeObject {
-		return malformed(msgSyntax, "Condition is no object")
+		return g.malformed(faultSyntax, "Condition is no object")
 	}
 	if n.repeats {
-		return malformed(msgSyntax, "Condition has %q twice", n.text)
+		return g.malformed(faultSyntax, fmt.Sprintf("Condition has %q twice", n.text))
 	}
 	for op := range n.children() {
 		if op.kind != nodeObject {
-			return malformed(msgSyntax, "Condition %q is no object", op.name)
+			return g.malformed(faultSyntax, fmt.Sprintf("Condition %q is no object", op.name))
 		}
 		if op.repeats {
-			return malformed(msgSyntax, "Condition %q has %q twice", op.name, op.text)
+			return g.malformed(faultSyntax, fmt.Sprintf("Condition %q has %q twice", op.name, op.text))
 		}
 		shape, known := parseOperator(op.name)
 		if !known && !g.anyOperator {
-			return malformed(msgSyntax, "unknown condition operator %q", op.name)
+			return g.malformed(faultOperator, fmt.Sprintf("unknown condition operator %q", op.name), op.name)
 		}
 		if op.len == 0 && !known {
 			// Nothing to test, but nothing understood either.
@@ -184,9 +184,9 @@ func (g grammar) conditions(s *statement, n *node, vars bool) *MalformedError {
 			c := shape
 			c.opText, c.keyText, c.key = op.name, m.name, lower(m.name)
 			if i := strings.IndexByte(m.name, ':'); i <= 0 || i == len(m.name)-1 {
-				return malformed(msgVendor, "condition key %q", m.name)
+				g.note(faultVendor, fmt.Sprintf("condition key %q", m.name))
 			}
-			if err := c.compile(m, vars); err != nil {
+			if err := g.conditionValues(&c, m, vars); err != nil {
 				return err
 			}
 			s.conditions = append(s.conditions, c)
@@ -212,14 +212,24 @@ func parseOperator(name string) (condition, bool) {
 	return c, c.operand != operandUnknown
 }
 
-func (c *condition) compile(n *node, vars bool) *MalformedError {
+func (g *grammar) conditionValues(c *condition, n *node, vars bool) *MalformedError {
 	for v := range n.list() {
 		if v.kind != nodeString && v.kind != nodeNumber && v.kind != nodeBool {
-			return malformed(msgSyntax, "condition %s of %q has a value that is no string", c.opText, c.keyText)
+			return g.malformed(faultSyntax, fmt.Sprintf("condition %s of %q has a value that is no string", c.opText, c.keyText))
 		}
 		c.values = append(c.values, v.text)
-		if err := c.add(v.text, vars); err != nil {
-			return malformed(msgSyntax, "condition %s of %q: %v", c.opText, c.keyText, err)
+		err := c.add(v.text, vars)
+		if err == nil {
+			continue
+		}
+		detail := fmt.Sprintf("condition %s of %q: %v", c.opText, c.keyText, err)
+		switch {
+		case c.operand == operandDate && g.kind.ofIAM():
+			g.note(faultLegacy, detail)
+		case c.operand == operandIP:
+			return g.malformed(faultAddress, detail)
+		default:
+			return g.malformed(faultCondition, detail)
 		}
 	}
 	return nil

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
-	"unicode/utf8"
 )
 
 // Explanation says why a request was denied and what would allow it. It quotes
@@ -330,13 +328,7 @@ func clip(values []string) []string {
 	}
 	out := slices.Clone(values[:min(len(values), maxFactValues)])
 	for i, v := range out {
-		if len(v) > maxFactValue {
-			cut := maxFactValue
-			for cut > 0 && !utf8.RuneStart(v[cut]) {
-				cut--
-			}
-			out[i] = strings.Clone(v[:cut]) + "…"
-		}
+		out[i] = cutText(v, maxFactValue)
 	}
 	return out
 }

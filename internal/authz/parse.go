@@ -2,48 +2,11 @@ package authz
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// MalformedError says why a document is no policy. Message is the text AWS
-// gives; Detail says where and what, and holds text of the document. The
-// service chooses the code: MalformedPolicyDocument (IAM),
-// MalformedPolicyDocumentException (KMS), MalformedPolicy (S3).
-type MalformedError struct {
-	Message string
-	Detail  string
-}
-
-// Error returns the message with the detail.
-func (e *MalformedError) Error() string {
-	if e.Detail == "" {
-		return e.Message
-	}
-	return strings.TrimSuffix(e.Message, ".") + ": " + e.Detail
-}
-
-// Texts that AWS gives for malformed documents.
-const (
-	msgSyntax       = "Syntax errors in policy."
-	msgLegacy       = "The policy failed legacy parsing"
-	msgSidUnique    = "Statement IDs (SID) in a single policy must be unique."
-	msgSidText      = "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"
-	msgNoActions    = "Policy statement must contain actions."
-	msgNoResources  = "Policy statement must contain resources."
-	msgNoPrincipal  = "Policy statement must contain principals."
-	msgVendor       = "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
-	msgOneColon     = "Actions/Condition can contain only one colon."
-	msgResource     = `Resource %s must be in ARN format or "*".`
-	msgPartition    = `Partition %q is not valid for resource %q.`
-	msgResVendor    = "Resource vendor must be fully qualified and cannot contain regexes."
-	msgProhibited   = "Has prohibited field %s"
-	msgTrustActions = "AssumeRole policy may only specify STS AssumeRole actions."
-	msgPrincipalIAM = `Invalid principal in policy: %q:%q`
-	msgPrincipalKMS = "Policy contains a statement with one or more invalid principals."
-	msgPrincipalS3  = "Invalid principal in policy"
-)
-
-// grammar is how strictly a document is read.
+// grammar is how strictly a document is read, and what was found in it so far.
 type grammar struct {
 	kind Kind
 	// saving applies the checks that AWS makes when a document is saved and
@@ -52,6 +15,9 @@ type grammar struct {
 	// anyOperator keeps conditions with operators nobody knows; they fail
 	// closed when evaluated.
 	anyOperator bool
+
+	index int // of the statement
+	worst *MalformedError
 }
 
 // Parse reads and compiles a document that is about to be saved or passed. The
@@ -64,7 +30,8 @@ type grammar struct {
 // Developer Guide, "Key policies"; AWS Organizations User Guide, "SCP syntax",
 // "RCP syntax".
 func Parse(kind Kind, doc []byte) (*Policy, error) {
-	return grammar{kind: kind, saving: true}.parse(doc)
+	g := grammar{kind: kind, saving: true}
+	return g.parse(doc)
 }
 
 // ParseStored reads a document that was saved before, perhaps under older
@@ -72,35 +39,35 @@ func Parse(kind Kind, doc []byte) (*Policy, error) {
 // condition fails closed, so that an Allow with it does not match and a Deny
 // does. Use [Unreadable] in place of a document for which it returns an error.
 func ParseStored(kind Kind, doc []byte) (*Policy, error) {
-	return grammar{kind: kind, anyOperator: true}.parse(doc)
+	g := grammar{kind: kind, anyOperator: true}
+	return g.parse(doc)
 }
 
-func (g grammar) parse(doc []byte) (*Policy, error) {
+func (g *grammar) parse(doc []byte) (*Policy, error) {
 	if g.kind < IdentityPolicy || g.kind > RCP {
 		return nil, fmt.Errorf("authz: parse a policy of no known kind (%s)", g.kind)
 	}
 	if len(doc) > MaxDocument {
-		return nil, malformed(msgSyntax, "longer than %d bytes", MaxDocument)
+		return nil, g.malformed(faultSyntax, fmt.Sprintf("longer than %d bytes", MaxDocument))
 	}
 	if err := checkJSON(doc); err != nil {
-		return nil, &MalformedError{Message: msgSyntax, Detail: err.Error()}
+		if len(doc) == 0 || doc[0] != '{' {
+			return nil, g.malformed(faultFirstByte, err.Error())
+		}
+		return nil, g.malformed(faultJSON, err.Error())
 	}
 	return g.policy(string(doc))
 }
 
-func malformed(message, detail string, args ...any) *MalformedError {
-	return &MalformedError{Message: message, Detail: fmt.Sprintf(detail, args...)}
-}
-
 // policy compiles a document that checkJSON has passed. The policy shares its
 // memory.
-func (g grammar) policy(doc string) (*Policy, error) {
+func (g *grammar) policy(doc string) (*Policy, error) {
 	root := newScanner(doc).value()
 	if root.kind != nodeObject {
-		return nil, malformed(msgSyntax, "a policy is an object")
+		return nil, g.malformed(faultFirstByte, "a policy is an object")
 	}
 	if root.repeats {
-		return nil, malformed(msgSyntax, "element %q occurs twice", root.text)
+		return nil, g.malformed(faultSyntax, fmt.Sprintf("element %q occurs twice", root.text))
 	}
 	p := &Policy{kind: g.kind}
 	var statements *node
@@ -108,77 +75,80 @@ func (g grammar) policy(doc string) (*Policy, error) {
 		switch m.name {
 		case "Version":
 			if m.kind != nodeString || m.text != Version2008 && m.text != Version2012 {
-				return nil, malformed(msgSyntax, "Version is neither 2012-10-17 nor 2008-10-17")
+				return nil, g.malformed(faultVersion, "Version is neither 2012-10-17 nor 2008-10-17")
 			}
 			p.version = m.text
 		case "Id":
 			if m.kind != nodeString {
-				return nil, malformed(msgSyntax, "Id is no string")
+				return nil, g.malformed(faultSyntax, "Id is no string")
 			}
 			if g.saving && !g.kind.namesPrincipals() {
-				return nil, malformed(fmt.Sprintf(msgProhibited, "Id"), "")
+				g.note(faultProhibited, "", "Id")
 			}
 			p.id, p.hasID = m.text, true
 		case "Statement":
 			statements = m
 		default:
-			return nil, malformed(msgSyntax, "unknown element %q", m.name)
+			return nil, g.malformed(faultUnknownElement, fmt.Sprintf("unknown element %q", m.name), m.name)
 		}
 	}
 	if err := g.statements(p, statements, doc); err != nil {
 		return nil, err
 	}
+	if g.worst != nil {
+		return nil, g.worst
+	}
 	return p, nil
 }
 
-func (g grammar) statements(p *Policy, n *node, doc string) error {
+func (g *grammar) statements(p *Policy, n *node, doc string) error {
 	switch {
 	case n == nil:
-		return malformed(msgSyntax, "no Statement")
+		return g.malformed(faultNoStatement, "no Statement")
 	case n.kind != nodeObject && n.kind != nodeArray:
-		return malformed(msgSyntax, "Statement is neither an object nor a list")
+		return g.malformed(faultSyntax, "Statement is neither an object nor a list")
 	}
 	count := 1
 	if n.kind == nodeArray {
 		count = int(n.len)
 	}
 	if count == 0 && g.saving {
-		return malformed(msgSyntax, "no statement")
+		return g.malformed(faultEmptyStatement, "no statement")
 	}
 	if count > MaxStatements {
-		return malformed(msgSyntax, "more than %d statements", MaxStatements)
+		return g.malformed(faultSyntax, fmt.Sprintf("more than %d statements", MaxStatements))
 	}
 	p.statements = make([]statement, 0, count)
 	var sids nameSet
 	place := place{doc: doc, line: 1, column: 1}
 	for n := range n.list() {
-		i := len(p.statements)
+		g.index = len(p.statements)
 		s, err := g.statement(n, p.version == Version2012)
 		if err != nil {
 			if err.Detail != "" {
-				err.Detail = fmt.Sprintf("statement %d: %s", i, err.Detail)
+				err.Detail = fmt.Sprintf("statement %d: %s", g.index, err.Detail)
 			}
 			return err
 		}
-		s.index = i
+		s.index = g.index
 		s.start, s.end = place.to(int(n.start)), place.to(int(n.end))
-		if s.sid != "" {
-			if sids.add(s.sid) {
-				return malformed(msgSidUnique, "%q", s.sid)
-			}
+		if s.sid != "" && sids.add(s.sid) {
+			g.note(faultSidUnique, fmt.Sprintf("%q", s.sid))
 		}
 		p.statements = append(p.statements, s)
 	}
 	return nil
 }
 
-func (g grammar) statement(n *node, vars bool) (statement, *MalformedError) {
+// statement compiles one statement. The error ends the reading; what else is
+// wrong is noted.
+func (g *grammar) statement(n *node, vars bool) (statement, *MalformedError) {
 	var s statement
 	if n.kind != nodeObject {
-		return s, malformed(msgSyntax, "not an object")
+		return s, g.malformed(faultSyntax, "not an object")
 	}
 	if n.repeats {
-		return s, malformed(msgSyntax, "element %q occurs twice", n.text)
+		return s, g.malformed(faultSyntax, fmt.Sprintf("element %q occurs twice", n.text))
 	}
 	effect := false
 	for m := range n.children() {
@@ -188,75 +158,109 @@ func (g grammar) statement(n *node, vars bool) (statement, *MalformedError) {
 			err = g.sid(&s, m)
 		case "Effect":
 			effect = true
-			if m.kind != nodeString || m.text != "Allow" && m.text != "Deny" {
-				err = malformed(msgSyntax, "Effect is neither Allow nor Deny")
-			}
-			s.deny = m.text == "Deny"
+			err = g.effect(&s, m)
 		case "Principal", "NotPrincipal":
-			err = g.principals(&s, m.name, m)
+			err = g.principals(&s, m)
 		case "Action", "NotAction":
-			err = g.actions(&s, m.name, m)
+			err = g.actions(&s, m)
 		case "Resource", "NotResource":
-			err = g.resources(&s, m.name, m, vars)
+			err = g.resources(&s, m, vars)
 		case "Condition":
 			s.hasCondition = true
 			err = g.conditions(&s, m, vars)
 		default:
-			err = malformed(msgSyntax, "unknown element %q", m.name)
+			err = g.malformed(faultUnknownElement, fmt.Sprintf("unknown element %q", m.name), m.name)
 		}
 		if err != nil {
 			return s, err
 		}
 	}
 	if !effect {
-		return s, malformed(msgSyntax, "no Effect")
+		return s, g.malformed(faultNoEffect, "no Effect")
 	}
-	return s, g.complete(&s)
+	g.complete(&s, n)
+	return s, nil
 }
 
-// complete checks that the elements that the kind requires are there.
-func (g grammar) complete(s *statement) *MalformedError {
-	if len(s.actions) == 0 {
-		return malformed(msgNoActions, "")
+// complete checks that the elements that the kind requires are there, and that
+// they go together.
+func (g *grammar) complete(s *statement, n *node) {
+	if n.get("Action") == nil && n.get("NotAction") == nil {
+		g.note(faultNoActions, "")
 	}
-	if len(s.principals) == 0 && g.kind.namesPrincipals() {
+	if g.kind.namesPrincipals() && n.get("Principal") == nil && n.get("NotPrincipal") == nil {
 		if g.kind != RCP || g.saving {
-			return malformed(msgNoPrincipal, "")
+			g.note(faultNoPrincipal, "")
 		}
 		// A resource control policy can name nobody but everybody.
 		s.principals = []principalEntry{{text: "*", form: FormEverybody}}
 	}
-	if len(s.resources) == 0 {
+	if n.get("Resource") == nil && n.get("NotResource") == nil {
 		switch g.kind {
 		case TrustPolicy:
 			s.anyResource = true
 		case KeyPolicy:
 			s.noResource = true
 		default:
-			return malformed(msgNoResources, "")
+			g.note(faultNoResources, "")
 		}
+	}
+	if !g.saving {
+		return
+	}
+	switch {
+	case g.kind == RCP && s.notAction:
+		g.note(faultControl, "", "A resource control policy cannot have NotAction.")
+	case g.kind == RCP && !s.deny && !fullAccess(s):
+		g.note(faultControl, "", "Only the policy RCPFullAWSAccess can have an Allow.")
+	case g.kind == RCP && s.deny && slices.ContainsFunc(s.actionText, func(a string) bool { return strings.HasPrefix(a, "*") }):
+		g.note(faultControl, "", "Actions of a resource control policy must have the prefix of a service.")
+	case g.kind == ResourcePolicy && !appliesToS3(s):
+		g.note(faultScope, "")
+	}
+}
+
+// fullAccess reports whether the statement is that of RCPFullAWSAccess.
+func fullAccess(s *statement) bool {
+	return !s.notAction && !s.notResource && len(s.conditions) == 0 &&
+		len(s.actionText) == 1 && s.actionText[0] == "*" && len(s.resourceText) == 1 && s.resourceText[0] == "*"
+}
+
+func (g *grammar) effect(s *statement, n *node) *MalformedError {
+	switch {
+	case n.kind == nodeString && (n.text == "Allow" || n.text == "Deny"):
+		s.deny = n.text == "Deny"
+	case n.kind == nodeString && g.kind.ofIAM() && (strings.EqualFold(n.text, "Allow") || strings.EqualFold(n.text, "Deny")):
+		g.note(faultLegacy, fmt.Sprintf("Effect %q", n.text))
+	default:
+		return g.malformed(faultEffect, "Effect is neither Allow nor Deny", n.text)
 	}
 	return nil
 }
 
-func (g grammar) sid(s *statement, n *node) *MalformedError {
+func (g *grammar) sid(s *statement, n *node) *MalformedError {
 	if n.kind != nodeString {
-		return malformed(msgSyntax, "Sid is no string")
+		return g.malformed(faultSyntax, "Sid is no string")
 	}
-	if g.saving && g.kind.ofIAM() {
-		for i := range len(n.text) {
-			c := n.text[i]
-			if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-				return malformed(msgSidText, "%q", n.text)
-			}
-		}
+	if g.saving && g.kind.ofIAM() && !alphanumeric(n.text) {
+		g.note(faultSidText, fmt.Sprintf("%q", n.text))
 	}
 	s.sid, s.hasSid = n.text, true
 	return nil
 }
 
-// stringsOf reads a string or a list of strings.
-func stringsOf(name string, n *node) ([]string, *MalformedError) {
+func alphanumeric(v string) bool {
+	for i := range len(v) {
+		c := v[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
+}
+
+// stringsOf reads a string or a list of strings; the error says what else it is.
+func stringsOf(n *node) ([]string, error) {
 	switch n.kind {
 	case nodeString:
 		return []string{n.text}, nil
@@ -264,138 +268,144 @@ func stringsOf(name string, n *node) ([]string, *MalformedError) {
 		list := make([]string, 0, n.len)
 		for e := range n.children() {
 			if e.kind != nodeString {
-				return nil, malformed(msgSyntax, "%s holds something that is no string", name)
+				return nil, fmt.Errorf("%s holds something that is no string", n.name)
 			}
 			list = append(list, e.text)
 		}
 		return list, nil
 	default:
-		return nil, malformed(msgSyntax, "%s is neither a string nor a list of strings", name)
+		return nil, fmt.Errorf("%s is neither a string nor a list of strings", n.name)
 	}
 }
 
-func (g grammar) actions(s *statement, name string, n *node) *MalformedError {
-	if s.actions != nil {
-		return malformed(msgSyntax, "both Action and NotAction")
+func (g *grammar) actions(s *statement, n *node) *MalformedError {
+	if s.actionText != nil {
+		return g.malformed(faultSyntax, "both Action and NotAction")
 	}
-	list, err := stringsOf(name, n)
+	list, err := stringsOf(n)
 	if err != nil {
-		return err
+		return g.malformed(faultSyntax, err.Error())
 	}
 	if len(list) == 0 {
-		return malformed(msgNoActions, "%s is empty", name)
+		g.note(faultNoActions, n.name+" is empty")
 	}
-	s.notAction, s.actionText = name == "NotAction", list
-	for _, a := range list {
-		vendor, rest, colon := strings.Cut(a, ":")
-		switch {
-		case a == "*":
-		case !colon || vendor == "" || rest == "":
-			return malformed(msgVendor, "%s %q", name, a)
-		case strings.Contains(rest, ":"):
-			return malformed(msgOneColon, "%s %q", name, a)
-		case vendor != "*" && !vendorName(vendor):
-			return malformed("Vendor "+vendor+" is not valid", "")
+	s.notAction, s.actionText = n.name == "NotAction", list
+	s.actions = make([]glob, len(list))
+	for i, a := range list {
+		g.action(n.name, a)
+		t, err := compileText(lowerASCII(a), false, wildPlain)
+		if err != nil {
+			return g.malformed(faultSyntax, fmt.Sprintf("%s %q: %v", n.name, a, err))
 		}
-		if g.kind == TrustPolicy && lowerASCII(vendor) != "sts" {
-			return malformed(msgTrustActions, "%s %q", name, a)
-		}
-		t, terr := compileText(lowerASCII(a), false, wildPlain)
-		if terr != nil {
-			return malformed(msgSyntax, "%s %q: %v", name, a, terr)
-		}
-		s.actions = append(s.actions, t.glob)
+		s.actions[i] = t.glob
 	}
 	return nil
 }
 
+// action notes what is wrong with an entry of Action or NotAction.
+func (g *grammar) action(name, a string) {
+	vendor, rest, colon := strings.Cut(a, ":")
+	detail := func() string { return fmt.Sprintf("%s %q", name, a) }
+	switch {
+	case a == "*":
+	case !colon || vendor == "" || rest == "":
+		g.note(faultVendor, detail())
+	case strings.Contains(rest, ":"):
+		g.note(faultOneColon, detail())
+	case vendor != "*" && !vendorName(vendor):
+		g.note(faultVendorName, "", vendor)
+	}
+	if g.kind == TrustPolicy && lowerASCII(vendor) != "sts" {
+		g.note(faultTrustAction, detail())
+	}
+}
+
 func vendorName(v string) bool {
 	for i := range len(v) {
-		c := v[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '.' {
+		if c := v[i]; c != '-' && c != '.' && !alphanumeric(v[i:i+1]) {
 			return false
 		}
 	}
 	return true
 }
 
-func (g grammar) principals(s *statement, name string, n *node) *MalformedError {
-	if !g.kind.namesPrincipals() || g.kind == RCP && name == "NotPrincipal" {
-		return malformed(fmt.Sprintf(msgProhibited, name), "")
+func (g *grammar) principals(s *statement, n *node) *MalformedError {
+	if !g.kind.namesPrincipals() || g.kind == RCP && n.name == "NotPrincipal" {
+		g.note(faultProhibited, "", n.name)
+		return nil
 	}
 	if s.principals != nil {
-		return malformed(msgSyntax, "both Principal and NotPrincipal")
+		return g.malformed(faultSyntax, "both Principal and NotPrincipal")
 	}
-	s.notPrincipal = name == "NotPrincipal"
+	s.notPrincipal = n.name == "NotPrincipal"
+	everybody := []principalEntry{{text: "*", form: FormEverybody}}
 	if n.kind == nodeString {
 		if n.text != "*" {
-			return g.badPrincipal("AWS", n.text)
+			g.note(faultPrincipal, g.principalDetail("AWS", n.text), "AWS", n.text)
 		}
-		s.principals = []principalEntry{{text: "*", form: FormEverybody}}
+		s.principals = everybody
 		return nil
 	}
 	if n.kind != nodeObject {
-		return malformed(msgSyntax, "%s is neither \"*\" nor an object", name)
+		return g.malformed(faultSyntax, n.name+" is neither \"*\" nor an object")
 	}
 	if n.repeats {
-		return malformed(msgSyntax, "%s has %q twice", name, n.text)
+		return g.malformed(faultSyntax, fmt.Sprintf("%s has %q twice", n.name, n.text))
 	}
 	for m := range n.children() {
-		list, err := stringsOf(name, m)
+		list, err := stringsOf(m)
 		if err != nil {
-			return err
+			return g.malformed(faultSyntax, n.name+": "+err.Error())
 		}
 		if len(list) == 0 {
-			return malformed(msgNoPrincipal, "%s %q is empty", name, m.name)
+			g.note(faultEmptyPrincipal, fmt.Sprintf("%s %q is empty", n.name, m.name))
 		}
 		for _, v := range list {
 			e, ok := parsePrincipalEntry(m.name, v)
 			if !ok || g.kind == RCP && e.form != FormEverybody {
-				return g.badPrincipal(m.name, v)
+				g.note(faultPrincipal, g.principalDetail(m.name, v), m.name, v)
 			}
 			s.principals = append(s.principals, e)
 		}
 	}
 	if s.principals == nil {
-		return malformed(msgNoPrincipal, "%s is empty", name)
+		g.note(faultEmptyPrincipal, n.name+" is empty")
+		s.principals = everybody
 	}
 	return nil
 }
 
-func (g grammar) badPrincipal(typ, v string) *MalformedError {
-	switch g.kind {
-	case KeyPolicy:
-		return malformed(msgPrincipalKMS, "%q:%q", typ, v)
-	case TrustPolicy:
-		return malformed(fmt.Sprintf(msgPrincipalIAM, typ, v), "")
-	default:
-		return malformed(msgPrincipalS3, "%q:%q", typ, v)
+// principalDetail is the detail of a principal that AWS's message does not
+// quote.
+func (g *grammar) principalDetail(typ, v string) string {
+	if strings.Contains(faultPrincipal.text(g.kind), "%s") {
+		return ""
 	}
+	return fmt.Sprintf("%q:%q", typ, v)
 }
 
-func (g grammar) resources(s *statement, name string, n *node, vars bool) *MalformedError {
+func (g *grammar) resources(s *statement, n *node, vars bool) *MalformedError {
 	if g.kind == TrustPolicy {
-		return malformed(fmt.Sprintf(msgProhibited, name), "")
+		g.note(faultProhibited, "", n.name)
+		return nil
 	}
-	if s.resources != nil {
-		return malformed(msgSyntax, "both Resource and NotResource")
+	if s.resourceText != nil {
+		return g.malformed(faultSyntax, "both Resource and NotResource")
 	}
-	list, err := stringsOf(name, n)
+	list, err := stringsOf(n)
 	if err != nil {
-		return err
+		return g.malformed(faultSyntax, err.Error())
 	}
 	if len(list) == 0 {
-		return malformed(msgNoResources, "%s is empty", name)
+		g.note(faultNoResources, n.name+" is empty")
 	}
-	s.notResource, s.resourceText = name == "NotResource", list
+	s.notResource, s.resourceText = n.name == "NotResource", list
 	for _, r := range list {
-		if err := g.checkResource(r); err != nil {
-			return err
-		}
+		g.resource(r)
 		for _, full := range g.completions(r) {
-			t, terr := compileText(full, vars, wildResource)
-			if terr != nil {
-				return malformed(msgLegacy, "%s %q: %v", name, r, terr)
+			t, err := compileText(full, vars, wildResource)
+			if err != nil {
+				g.note(faultLegacy, fmt.Sprintf("%s %q: %v", n.name, r, err))
 			}
 			s.resources = append(s.resources, t)
 		}
@@ -403,33 +413,61 @@ func (g grammar) resources(s *statement, name string, n *node, vars bool) *Malfo
 	return nil
 }
 
-func (g grammar) checkResource(r string) *MalformedError {
+// resource notes what is wrong with an entry of Resource or NotResource.
+func (g *grammar) resource(r string) {
 	if r == "*" {
-		return nil
+		return
 	}
-	rest, ok := strings.CutPrefix(r, "arn:")
-	if !ok {
-		return malformed(fmt.Sprintf(msgResource, r), "")
+	scheme, rest, colon := strings.Cut(r, ":")
+	strict := g.saving && g.kind.ofIAM()
+	if !colon || scheme != "arn" && !strict {
+		g.note(faultResource, "", r)
+		return
 	}
-	if !g.saving || !g.kind.ofIAM() {
-		return nil
+	if !strict {
+		return
 	}
-	partition, rest, colon := strings.Cut(rest, ":")
-	if !strings.ContainsAny(partition, "*?") && partition != "aws" && !strings.HasPrefix(partition, "aws-") {
-		return malformed(fmt.Sprintf(msgPartition, partition, r), "")
+	parts := strings.SplitN(rest, ":", 5)
+	partition, wild := parts[0], func(v string) bool { return strings.ContainsAny(v, "*?") }
+	switch {
+	case !wild(partition) && partition != "aws" && !strings.HasPrefix(partition, "aws-"):
+		g.note(faultPartition, "", partition, "arn:"+rest+strings.Repeat(":*", 5-len(parts)))
+		return
+	case scheme != "arn":
+		g.note(faultResource, "", r)
+		return
+	case len(parts) < 2 || wild(parts[1]):
+		g.note(faultResVendor, fmt.Sprintf("%q", r))
+		return
+	case parts[1] == "":
+		g.note(faultLegacy, fmt.Sprintf("%q", r))
+		return
+	case parts[1] == "s3" && len(parts) == 4 && !wild(parts[3]):
+		g.note(faultLegacy, fmt.Sprintf("%q", r))
+		return
+	case len(parts) < 5:
+		return
 	}
-	service, _, _ := strings.Cut(rest, ":")
-	if !colon || service == "" || strings.ContainsAny(service, "*?") {
-		return malformed(msgResVendor, "%q", r)
+	region, path := parts[2], parts[4]
+	switch parts[1] {
+	case "s3":
+		if region != "" && !wild(region) && parts[3] == "" {
+			g.note(faultRegion, "", r)
+		}
+	case "iam":
+		if region != "" && !wild(region) {
+			g.note(faultRegionIAM, "", r)
+		} else if head, _, slash := strings.Cut(path, "/"); !wild(head) && path != "root" && (!slash || !strings.Contains(", "+iamPaths+",", ", "+head+"/,")) {
+			g.note(faultPathIAM, fmt.Sprintf("%q", r))
+		}
 	}
-	return nil
 }
 
 // completions returns the patterns that a resource stands for. In policies
 // without principals an ARN of fewer than six segments is completed with `*`;
 // one whose last character is `*` reaches beyond it anyway.
 // Source: IAM User Guide, "Resource", on incomplete ARNs.
-func (g grammar) completions(r string) []string {
+func (g *grammar) completions(r string) []string {
 	if r == "*" || g.kind.namesPrincipals() {
 		return []string{r}
 	}

@@ -305,7 +305,7 @@ func compileDocument(d compiledDoc) *Policy {
 	}
 	if err == nil {
 		var p *Policy
-		if p, err = (grammar{kind: d.kind}).policy(d.text.text); err == nil {
+		if p, err = (&grammar{kind: d.kind}).policy(d.text.text); err == nil {
 			p.Name = d.name
 			return p
 		}

@@ -253,9 +253,9 @@ func simulatedContext(n *node) (Context, map[string]string, error) {
 				encryption[m.name[len(encryptionContextPrefix):]] = m.text
 			}
 		case nodeArray:
-			values, err := stringsOf(m.name, m)
+			values, err := stringsOf(m)
 			if err != nil {
-				return ctx, nil, fmt.Errorf("context: %s", err.Detail)
+				return ctx, nil, fmt.Errorf("context: %w", err)
 			}
 			ctx.SetMulti(m.name, values...)
 		default:
@@ -365,11 +365,9 @@ func simulatedGrants(n *node) ([]Grant, error) {
 		if ops == nil {
 			return nil, errors.New("a grant: no operations")
 		}
-		list, merr := stringsOf("operations", ops)
-		if merr != nil {
-			return nil, fmt.Errorf("a grant: %s", merr.Detail)
+		if g.Operations, err = stringsOf(ops); err != nil {
+			return nil, fmt.Errorf("a grant: %w", err)
 		}
-		g.Operations = list
 		if g.Constraints, err = simulatedConstraints(m["constraints"]); err != nil {
 			return nil, err
 		}
