@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"slices"
 
-	iamapi "github.com/sagekeep/sagekeep/api/iam"
-	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
@@ -140,55 +138,3 @@ func (s *Service) AccountExists(ctx context.Context, id string) (bool, error) {
 
 // rootARN is the ARN of an account, and of its root user.
 func rootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
-
-// ListAccountAliases returns no alias: accounts have none here.
-//
-// Errors: ValidationError for a bad marker.
-func (s *Service) ListAccountAliases(ctx context.Context, in *iamapi.ListAccountAliasesInput) (*iamapi.ListAccountAliasesOutput, error) {
-	l := listing{name: "ListAccountAliases", marker: in.Marker, maxItems: in.MaxItems}
-	aliases, truncated, marker, err := page(ctx, s, l, []string{}, func(a string) string { return a })
-	if err != nil {
-		return nil, err
-	}
-	return &iamapi.ListAccountAliasesOutput{AccountAliases: aliases, IsTruncated: truncated, Marker: marker}, nil
-}
-
-// GetAccountSummary returns counts and quotas of the caller's account.
-func (s *Service) GetAccountSummary(ctx context.Context, _ *schema.Nothing) (*iamapi.GetAccountSummaryOutput, error) {
-	account := accountOf(ctx)
-	sum := map[string]int32{
-		"UsersQuota": 5000, "GroupsQuota": 300, "RolesQuota": 1000, "PoliciesQuota": 1500, "InstanceProfilesQuota": 1000,
-		"UserPolicySizeQuota": userPolicySize, "GroupPolicySizeQuota": 5120, "RolePolicySizeQuota": rolePolicySize,
-		"PolicySizeQuota": managedPolicySize, "AssumeRolePolicySizeQuota": trustPolicySize,
-		"AccessKeysPerUserQuota": keysPerUser, "VersionsPerPolicyQuota": policyVersions,
-		"AttachedPoliciesPerUserQuota": policiesPerPrincipal, "AttachedPoliciesPerRoleQuota": policiesPerPrincipal,
-		"AttachedPoliciesPerGroupQuota": policiesPerPrincipal, "PolicyVersionsInUseQuota": 10000,
-		"GroupsPerUserQuota": 10, "SigningCertificatesPerUserQuota": 2, "ServerCertificatesQuota": 20,
-		"Groups": 0, "InstanceProfiles": 0, "Providers": 0, "ServerCertificates": 0, "MFADevices": 0, "MFADevicesInUse": 0,
-		"AccountMFAEnabled": 0, "AccountPasswordPresent": 0, "AccountSigningCertificatesPresent": 0, "GlobalEndpointTokenVersion": 2,
-	}
-	err := s.view(ctx, func(tx *store.Tx) error {
-		for name, k := range map[string]*kind{"Users": s.users, "Roles": s.roles} {
-			all, err := k.list(tx, account, "")
-			if err != nil {
-				return err
-			}
-			sum[name] = int32(len(all))
-		}
-		var policies, versions int32
-		for row, err := range s.policies.Scan(tx, store.Key{account}, store.ScanOptions{}) {
-			if err != nil {
-				return fmt.Errorf("count policies: %w", err)
-			}
-			policies++
-			versions += int32(len(row.Value.Versions))
-		}
-		keys, err := s.keysOf(tx, account, "")
-		sum["Policies"], sum["PolicyVersionsInUse"], sum["AccountAccessKeysPresent"] = policies, versions, int32(min(len(keys), 1))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &iamapi.GetAccountSummaryOutput{SummaryMap: sum}, nil
-}

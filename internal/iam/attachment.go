@@ -3,7 +3,6 @@ package iam
 import (
 	"context"
 	"slices"
-	"strings"
 
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	"github.com/sagekeep/sagekeep/api/schema"
@@ -12,12 +11,14 @@ import (
 
 func (s *Service) attach(ctx context.Context, k *kind, name, policyARN string) error {
 	return s.change(ctx, k, name, func(tx *store.Tx, e *entity) error {
-		_, found, err := s.managed(tx, e.Account, policyARN)
+		p, found, err := s.managed(tx, e.Account, policyARN)
 		switch {
 		case err != nil:
 			return err
 		case !found:
 			return iamapi.NoSuchEntityException("Policy %s does not exist or is not attachable.", policyARN)
+		case p.ofService():
+			return notAttachable(k)
 		case slices.Contains(e.Attached, policyARN):
 			return nil
 		case len(e.Attached) >= policiesPerPrincipal:
@@ -26,6 +27,11 @@ func (s *Service) attach(ctx context.Context, k *kind, name, policyARN string) e
 		e.Attached = append(e.Attached, policyARN)
 		return nil
 	})
+}
+
+// notAttachable answers for a policy of service-linked roles.
+func notAttachable(k *kind) error {
+	return iamapi.PolicyNotAttachableException("Cannot attach a Service Role Policy to a Customer %s.", k.title)
 }
 
 func (s *Service) detach(ctx context.Context, k *kind, name, policyARN string) error {
@@ -44,21 +50,15 @@ func (s *Service) listAttached(ctx context.Context, k *kind, name string, pathPr
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	all := []iamapi.AttachedPolicy{}
-	for _, policyARN := range e.Attached {
-		_, path, _ := strings.Cut(policyARN, ":policy/")
-		slash := strings.LastIndexByte(path, '/')
-		if strings.HasPrefix("/"+path[:slash+1], value(pathPrefix)) {
-			all = append(all, iamapi.AttachedPolicy{PolicyName: new(path[slash+1:]), PolicyArn: new(policyARN)})
-		}
-	}
+	all := attachedPolicies(&e, value(pathPrefix))
 	l := listing{name: "ListAttached|" + e.ID + "|" + value(pathPrefix), marker: marker, maxItems: maxItems}
 	return page(ctx, s, l, all, func(p iamapi.AttachedPolicy) string { return policyKey(*p.PolicyName, *p.PolicyArn) })
 }
 
 // AttachUserPolicy attaches a managed policy to a user; once more is no error.
 //
-// Errors: NoSuchEntity; LimitExceeded beyond ten; InvalidInput.
+// Errors: NoSuchEntity; LimitExceeded beyond ten; InvalidInput;
+// PolicyNotAttachable.
 func (s *Service) AttachUserPolicy(ctx context.Context, in *iamapi.AttachUserPolicyInput) (*schema.Nothing, error) {
 	return nil, s.attach(ctx, s.users, in.UserName, in.PolicyArn)
 }
@@ -80,7 +80,8 @@ func (s *Service) ListAttachedUserPolicies(ctx context.Context, in *iamapi.ListA
 
 // AttachRolePolicy attaches a managed policy to a role; once more is no error.
 //
-// Errors: NoSuchEntity; LimitExceeded beyond ten; InvalidInput.
+// Errors: NoSuchEntity; LimitExceeded beyond ten; InvalidInput;
+// PolicyNotAttachable.
 func (s *Service) AttachRolePolicy(ctx context.Context, in *iamapi.AttachRolePolicyInput) (*schema.Nothing, error) {
 	return nil, s.attach(ctx, s.roles, in.RoleName, in.PolicyArn)
 }
@@ -98,4 +99,28 @@ func (s *Service) ListAttachedRolePolicies(ctx context.Context, in *iamapi.ListA
 		return nil, err
 	}
 	return &iamapi.ListAttachedRolePoliciesOutput{AttachedPolicies: all, IsTruncated: truncated, Marker: marker}, nil
+}
+
+// AttachGroupPolicy attaches a managed policy to a group; once more is no
+// error.
+//
+// Errors: NoSuchEntity; LimitExceeded beyond ten; InvalidInput;
+// PolicyNotAttachable.
+func (s *Service) AttachGroupPolicy(ctx context.Context, in *iamapi.AttachGroupPolicyInput) (*schema.Nothing, error) {
+	return nil, s.attach(ctx, s.groups, in.GroupName, in.PolicyArn)
+}
+
+// DetachGroupPolicy takes a managed policy from a group. Errors: NoSuchEntity.
+func (s *Service) DetachGroupPolicy(ctx context.Context, in *iamapi.DetachGroupPolicyInput) (*schema.Nothing, error) {
+	return nil, s.detach(ctx, s.groups, in.GroupName, in.PolicyArn)
+}
+
+// ListAttachedGroupPolicies lists a group's managed policies below a path, by
+// name. Errors: NoSuchEntity.
+func (s *Service) ListAttachedGroupPolicies(ctx context.Context, in *iamapi.ListAttachedGroupPoliciesInput) (*iamapi.ListAttachedGroupPoliciesOutput, error) {
+	all, truncated, marker, err := s.listAttached(ctx, s.groups, in.GroupName, in.PathPrefix, in.Marker, in.MaxItems)
+	if err != nil {
+		return nil, err
+	}
+	return &iamapi.ListAttachedGroupPoliciesOutput{AttachedPolicies: all, IsTruncated: truncated, Marker: marker}, nil
 }

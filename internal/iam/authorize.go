@@ -15,7 +15,7 @@ import (
 // fact adds condition keys of one operation to its check.
 type fact[In any] func(in *In, e *entity, c authz.Context)
 
-// of is the resolver of operations on a named user or role of the caller's
+// of is the resolver of operations on a named user, group or role of the caller's
 // account. One that does not exist is checked under its ARN without a path;
 // the method then says NoSuchEntity.
 func of[In any](s *Service, k *kind, name func(*In) string, facts ...fact[In]) protocol.Resolver[In] {
@@ -133,6 +133,41 @@ func (s *Service) resolveCreateRole(ctx context.Context, in *iamapi.CreateRoleIn
 	return createCheck(ctx, s.roles.arnOf(accountOf(ctx), pathOf(in.Path), in.RoleName), in.PermissionsBoundary, in.Tags), nil
 }
 
+func (s *Service) resolveCreateGroup(ctx context.Context, in *iamapi.CreateGroupInput) ([]protocol.Check, error) {
+	return createCheck(ctx, s.groups.arnOf(accountOf(ctx), pathOf(in.Path), in.GroupName), nil, nil), nil
+}
+
+func (s *Service) resolveUpdateUser(ctx context.Context, in *iamapi.UpdateUserInput) ([]protocol.Check, error) {
+	return s.renameChecks(ctx, s.users, in.UserName, in.NewUserName, in.NewPath)
+}
+
+func (s *Service) resolveUpdateGroup(ctx context.Context, in *iamapi.UpdateGroupInput) ([]protocol.Check, error) {
+	return s.renameChecks(ctx, s.groups, in.GroupName, in.NewGroupName, in.NewPath)
+}
+
+// renameChecks asks about the user or group under its old and its new ARN.
+// Source: IAM API Reference, UpdateUser, UpdateGroup.
+func (s *Service) renameChecks(ctx context.Context, k *kind, name string, newName, newPath *string) ([]protocol.Check, error) {
+	old, e, err := s.entityCheck(ctx, k, name)
+	if err != nil {
+		return nil, err
+	}
+	as := *e
+	if newName != nil {
+		as.Name = *newName
+	}
+	if newPath != nil {
+		as.Path = *newPath
+	}
+	checks := []protocol.Check{old}
+	if renamed := k.arn(&as); renamed != old.Resource {
+		c := authz.NewContext()
+		resourceTags(c, e.Tags)
+		checks = append(checks, protocol.Check{Resource: renamed, Account: as.Account, Context: c})
+	}
+	return checks, nil
+}
+
 func (s *Service) resolveCreatePolicy(ctx context.Context, in *iamapi.CreatePolicyInput) ([]protocol.Check, error) {
 	return createCheck(ctx, "arn:aws:iam::"+accountOf(ctx)+":policy"+pathOf(in.Path)+in.PolicyName, nil, in.Tags), nil
 }
@@ -162,7 +197,7 @@ func createCheck(ctx context.Context, resource string, boundary *string, tags []
 // ofPolicy is the resolver of operations on a managed policy. An AWS managed
 // policy belongs to whoever asks; a policy of another account is that
 // account's, which has no way to share it.
-func ofPolicy[In any](s *Service, name func(*In) string) protocol.Resolver[In] {
+func ofPolicy[In any](s *Service, name func(*In) string, facts ...fact[In]) protocol.Resolver[In] {
 	return func(ctx context.Context, in *In) ([]protocol.Check, error) {
 		policyARN := name(in)
 		c := protocol.Check{Resource: policyARN, Account: accountOf(ctx), Context: authz.NewContext()}
@@ -176,6 +211,9 @@ func ofPolicy[In any](s *Service, name func(*In) string) protocol.Resolver[In] {
 			}
 			return err
 		})
+		for _, f := range facts {
+			f(in, nil, c.Context)
+		}
 		return []protocol.Check{c}, err
 	}
 }

@@ -152,7 +152,7 @@ func TestAssumeForService(t *testing.T) {
 		{name: "no such role", role: plain + "x", service: geospatial, want: ErrNoSuchRole},
 		{name: "no path", role: strings.Replace(plain, "service-role/", "", 1), service: geospatial, want: ErrNoSuchRole},
 	} {
-		c, err := f.s.AssumeForSource(t.Context(), test.role, "SageMaker", test.service, test.source)
+		c, err := f.s.AssumeForSource(f.asRoot(), test.role, "SageMaker", test.service, test.source)
 		if (err == nil) != test.ok || test.want != nil && !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want success %t", test.name, err, test.ok)
 		}
@@ -165,7 +165,7 @@ func TestAssumeForService(t *testing.T) {
 			t.Errorf("%s: caller %+v", test.name, c)
 		}
 	}
-	c, err := f.s.AssumeForService(t.Context(), plain, "SageMaker", geospatial)
+	c, err := f.s.AssumeForService(f.asRoot(), plain, "SageMaker", geospatial)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAssumeForService(t *testing.T) {
 		t.Error("the session may not what its role may")
 	}
 	must(f.asRoot(), f, iamapi.UpdateAssumeRolePolicy, &iamapi.UpdateAssumeRolePolicyInput{RoleName: "plain", PolicyDocument: trustAccount})
-	if _, err := f.s.AssumeForService(t.Context(), plain, "SageMaker", geospatial); err == nil {
+	if _, err := f.s.AssumeForService(f.asRoot(), plain, "SageMaker", geospatial); err == nil {
 		t.Error("the old trust policy is in force")
 	}
 }
@@ -238,7 +238,7 @@ func TestTrustIsBoundToUniqueIDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ref := role.Trust.Principals()[0]; ref.Value != u.Arn {
+	if ref := role.Trust.Principals()[0]; ref.Value != u.UserId {
 		t.Errorf("compiled principal = %+v", ref)
 	}
 	_, err = try(f.asRoot(), f, iamapi.UpdateAssumeRolePolicy, &iamapi.UpdateAssumeRolePolicyInput{RoleName: "r", PolicyDocument: got})

@@ -19,8 +19,8 @@ func boundaryShape(policyARN string) *iamapi.AttachedPermissionsBoundary {
 
 // checkBoundary refuses what is no managed policy that the account can use.
 func (s *Service) checkBoundary(tx *store.Tx, account, policyARN string) error {
-	_, found, err := s.managed(tx, account, policyARN)
-	if err == nil && !found {
+	p, found, err := s.managed(tx, account, policyARN)
+	if err == nil && (!found || p.ofService()) {
 		err = iamapi.NoSuchEntityException("Scope ARN: %s does not exist or is not attachable.", policyARN)
 	}
 	return err

@@ -13,12 +13,18 @@ import (
 const (
 	managedPolicySize    = 6144
 	userPolicySize       = 2048
+	groupPolicySize      = 5120
 	rolePolicySize       = 10240
 	trustPolicySize      = 2048
 	policyVersions       = 5
 	policiesPerPrincipal = 10
 	keysPerUser          = 2
 	tagsPerResource      = 50
+	groupsPerUser        = 10
+	usersPerAccount      = 5000
+	groupsPerAccount     = 300
+	rolesPerAccount      = 1000
+	policiesPerAccount   = 1500
 )
 
 // parseDocument checks a document that is about to be saved.

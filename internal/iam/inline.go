@@ -131,3 +131,35 @@ func (s *Service) ListRolePolicies(ctx context.Context, in *iamapi.ListRolePolic
 func (s *Service) DeleteRolePolicy(ctx context.Context, in *iamapi.DeleteRolePolicyInput) (*schema.Nothing, error) {
 	return nil, s.deleteInline(ctx, s.roles, in.RoleName, in.PolicyName)
 }
+
+// PutGroupPolicy stores an inline policy of a group.
+//
+// Errors: NoSuchEntity; MalformedPolicyDocument; LimitExceeded beyond 5,120
+// characters of all the group's inline policies.
+func (s *Service) PutGroupPolicy(ctx context.Context, in *iamapi.PutGroupPolicyInput) (*schema.Nothing, error) {
+	return nil, s.putInline(ctx, s.groups, in.GroupName, in.PolicyName, in.PolicyDocument)
+}
+
+// GetGroupPolicy returns an inline policy of a group. Errors: NoSuchEntity.
+func (s *Service) GetGroupPolicy(ctx context.Context, in *iamapi.GetGroupPolicyInput) (*iamapi.GetGroupPolicyOutput, error) {
+	name, doc, err := s.getInline(ctx, s.groups, in.GroupName, in.PolicyName)
+	if err != nil {
+		return nil, err
+	}
+	return &iamapi.GetGroupPolicyOutput{GroupName: name, PolicyName: in.PolicyName, PolicyDocument: doc}, nil
+}
+
+// ListGroupPolicies lists the names of a group's inline policies. Errors:
+// NoSuchEntity.
+func (s *Service) ListGroupPolicies(ctx context.Context, in *iamapi.ListGroupPoliciesInput) (*iamapi.ListGroupPoliciesOutput, error) {
+	names, truncated, marker, err := s.listInline(ctx, s.groups, in.GroupName, in.Marker, in.MaxItems)
+	if err != nil {
+		return nil, err
+	}
+	return &iamapi.ListGroupPoliciesOutput{PolicyNames: names, IsTruncated: truncated, Marker: marker}, nil
+}
+
+// DeleteGroupPolicy removes an inline policy of a group. Errors: NoSuchEntity.
+func (s *Service) DeleteGroupPolicy(ctx context.Context, in *iamapi.DeleteGroupPolicyInput) (*schema.Nothing, error) {
+	return nil, s.deleteInline(ctx, s.groups, in.GroupName, in.PolicyName)
+}

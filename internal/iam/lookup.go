@@ -158,7 +158,8 @@ func (s *Service) federatedPolicies(ctx context.Context, c *identity.Caller) (au
 	return authz.Policies{Identity: []*authz.Policy{all}}, nil
 }
 
-// attachedTo returns identity policies and boundary of one user or role.
+// attachedTo returns identity policies and boundary of one user or role, those
+// of a user's groups included.
 func (s *Service) attachedTo(ctx context.Context, k *kind, account, name, id string) (authz.Policies, error) {
 	key := principalID{account, id}
 	epoch := s.store.Epoch(epochName(account))
@@ -168,22 +169,22 @@ func (s *Service) attachedTo(ctx context.Context, k *kind, account, name, id str
 	var p authz.Policies
 	err := s.view(ctx, func(tx *store.Tx) error {
 		p = authz.Policies{}
-		e, err := k.table.Get(tx, account, strings.ToLower(name))
-		if errors.Is(err, store.ErrNotFound) || err == nil && e.ID != id {
+		e, err := k.withID(tx, account, name, id)
+		if errors.Is(err, store.ErrNotFound) {
 			return iamapi.AccessDenied("The %s of this request no longer exists.", k.noun).Because(ErrPrincipalGone)
 		}
 		if err != nil {
 			return fmt.Errorf("read %s: %w", k.noun, err)
 		}
-		for _, n := range slices.Sorted(maps.Keys(e.Inline)) {
-			p.Identity = append(p.Identity, compile(authz.IdentityPolicy, n, e.Inline[n]))
+		if p.Identity, err = s.compileIdentity(tx, &e, ""); err != nil {
+			return err
 		}
-		for _, arn := range e.Attached {
-			doc, err := s.compileManaged(tx, authz.IdentityPolicy, account, arn)
+		for _, group := range e.Groups {
+			more, err := s.compileGroup(tx, account, group)
 			if err != nil {
 				return err
 			}
-			p.Identity = append(p.Identity, doc)
+			p.Identity = append(p.Identity, more...)
 		}
 		if e.Boundary != "" {
 			doc, err := s.compileManaged(tx, authz.BoundaryPolicy, account, e.Boundary)
@@ -199,6 +200,36 @@ func (s *Service) attachedTo(ctx context.Context, k *kind, account, name, id str
 	}
 	s.policyCache.put(key, policyEntry{policies: p, epoch: epoch})
 	return p, nil
+}
+
+// compileGroup compiles the policies of a group; one that is not there denies.
+func (s *Service) compileGroup(tx *store.Tx, account, id string) ([]*authz.Policy, error) {
+	g, err := s.groups.withID(tx, account, "", id)
+	if errors.Is(err, store.ErrNotFound) {
+		return []*authz.Policy{authz.Unreadable("group " + id)}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read group: %w", err)
+	}
+	return s.compileIdentity(tx, &g, " (group "+g.Name+")")
+}
+
+// compileIdentity compiles what a user, group or role may by its own policies.
+// Their names, by which decisions are explained, are given the ending of.
+func (s *Service) compileIdentity(tx *store.Tx, e *entity, of string) ([]*authz.Policy, error) {
+	var all []*authz.Policy
+	for _, n := range slices.Sorted(maps.Keys(e.Inline)) {
+		all = append(all, compile(authz.IdentityPolicy, n+of, e.Inline[n]))
+	}
+	for _, arn := range e.Attached {
+		doc, err := s.compileManaged(tx, authz.IdentityPolicy, e.Account, arn)
+		if err != nil {
+			return nil, err
+		}
+		doc.Name += of
+		all = append(all, doc)
+	}
+	return all, nil
 }
 
 // compileManaged compiles the default version of a managed policy; one that

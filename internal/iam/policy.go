@@ -60,19 +60,19 @@ func (s *Service) policyShape(tx *store.Tx, account string, p *policyRow) (*iama
 	}, nil
 }
 
-// policyUses counts the users and roles that a policy is attached to, and
-// those that it bounds.
+// policyUses counts the users, groups and roles that a policy is attached to,
+// and those that it bounds.
 func (s *Service) policyUses(tx *store.Tx, account, policyARN string) (attached, bounding int32, err error) {
-	for _, k := range []*kind{s.users, s.roles} {
-		a, err := k.uses(tx, byAttached, account, policyARN)
+	for _, k := range []*kind{s.users, s.groups, s.roles} {
+		a, err := k.having(tx, byAttached, account, policyARN)
 		if err != nil {
 			return 0, 0, err
 		}
-		b, err := k.uses(tx, byBoundary, account, policyARN)
+		b, err := k.having(tx, byBoundary, account, policyARN)
 		if err != nil {
 			return 0, 0, err
 		}
-		attached, bounding = attached+a, bounding+b
+		attached, bounding = attached+int32(len(a)), bounding+int32(len(b))
 	}
 	return attached, bounding, nil
 }
@@ -90,7 +90,7 @@ func parseManaged(doc string) error {
 // CreatePolicy adds a customer managed policy with its first version, v1.
 //
 // Errors: EntityAlreadyExists; MalformedPolicyDocument; LimitExceeded beyond
-// 6,144 characters; InvalidInput.
+// 6,144 characters, or 1,500 policies in the account; InvalidInput.
 func (s *Service) CreatePolicy(ctx context.Context, in *iamapi.CreatePolicyInput) (*iamapi.CreatePolicyOutput, error) {
 	if err := parseManaged(in.PolicyDocument); err != nil {
 		return nil, err
@@ -116,6 +116,9 @@ func (s *Service) CreatePolicy(ctx context.Context, in *iamapi.CreatePolicyInput
 		}
 		if have {
 			return iamapi.EntityAlreadyExistsException("A policy called %s already exists. Duplicate names are not allowed.", p.Name)
+		}
+		if err := checkQuota(tx, s.policies, p.Account, policiesPerAccount, "PoliciesPerAccount"); err != nil {
+			return err
 		}
 		if out.Policy, err = s.policyShape(tx, p.Account, &p); err != nil {
 			return err
@@ -148,7 +151,8 @@ func (s *Service) GetPolicy(ctx context.Context, in *iamapi.GetPolicyInput) (*ia
 }
 
 // ListPolicies lists managed policies by name: the account's own, AWS's, or
-// both; with OnlyAttached those that a user or role of the account has.
+// both; with OnlyAttached or a usage those that a user, group or role of the
+// account has.
 func (s *Service) ListPolicies(ctx context.Context, in *iamapi.ListPoliciesInput) (*iamapi.ListPoliciesOutput, error) {
 	account := accountOf(ctx)
 	out := &iamapi.ListPoliciesOutput{}
@@ -157,38 +161,57 @@ func (s *Service) ListPolicies(ctx context.Context, in *iamapi.ListPoliciesInput
 		if err != nil {
 			return err
 		}
-		shapes := make([]iamapi.Policy, 0, len(all))
-		for i := range all {
-			if !strings.HasPrefix(all[i].Path, value(in.PathPrefix)) {
-				continue
-			}
-			shape, err := s.policyShape(tx, account, &all[i])
-			if err != nil {
+		if in.PolicyUsageFilter != "" || value(in.OnlyAttached) || value(in.PathPrefix) != "" {
+			if all, err = s.policiesInUse(tx, account, all, in); err != nil {
 				return err
 			}
-			attached, bounding := *shape.AttachmentCount > 0, *shape.PermissionsBoundaryUsageCount > 0
-			switch {
-			case in.PolicyUsageFilter == iamapi.PolicyUsageTypePermissionsPolicy && !attached,
-				in.PolicyUsageFilter == iamapi.PolicyUsageTypePermissionsBoundary && !bounding,
-				value(in.OnlyAttached) && !attached && !bounding:
-				continue
-			}
-			shape.Tags, shape.Description = nil, nil
-			shapes = append(shapes, *shape)
 		}
 		l := listing{
 			name:   fmt.Sprintf("ListPolicies|%s|%t|%s|%s", in.Scope, value(in.OnlyAttached), in.PolicyUsageFilter, value(in.PathPrefix)),
 			marker: in.Marker, maxItems: in.MaxItems,
 		}
-		out.Policies, out.IsTruncated, out.Marker, err = page(ctx, s, l, shapes, func(p iamapi.Policy) string {
-			return policyKey(*p.PolicyName, *p.Arn)
-		})
-		return err
+		all, out.IsTruncated, out.Marker, err = page(ctx, s, l, all, func(p policyRow) string { return policyKey(p.Name, p.arn()) })
+		if err != nil {
+			return err
+		}
+		out.Policies = make([]iamapi.Policy, len(all))
+		for i := range all {
+			shape, err := s.policyShape(tx, account, &all[i])
+			if err != nil {
+				return err
+			}
+			shape.Tags, shape.Description = nil, nil
+			out.Policies[i] = *shape
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// policiesInUse keeps the policies that path, usage and OnlyAttached of a
+// request leave.
+func (s *Service) policiesInUse(tx *store.Tx, account string, all []policyRow, in *iamapi.ListPoliciesInput) ([]policyRow, error) {
+	var kept []policyRow
+	for i := range all {
+		if !strings.HasPrefix(all[i].Path, value(in.PathPrefix)) {
+			continue
+		}
+		attached, bounding, err := s.policyUses(tx, account, all[i].arn())
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case in.PolicyUsageFilter == iamapi.PolicyUsageTypePermissionsPolicy && attached == 0,
+			in.PolicyUsageFilter == iamapi.PolicyUsageTypePermissionsBoundary && bounding == 0,
+			value(in.OnlyAttached) && attached+bounding == 0:
+			continue
+		}
+		kept = append(kept, all[i])
+	}
+	return kept, nil
 }
 
 // policyKey sorts policies by name; an AWS managed policy may have the name
@@ -220,18 +243,26 @@ func (s *Service) allPolicies(tx *store.Tx, account string, scope iamapi.PolicyS
 	return all, nil
 }
 
-// changePolicy rewrites a customer managed policy.
-func (s *Service) changePolicy(ctx context.Context, policyARN string, fn func(*store.Tx, *policyRow) error) error {
+// changePolicy rewrites the versions of a customer managed policy.
+func (s *Service) changePolicy(ctx context.Context, policyARN string, fn func(*policyRow) error) error {
+	return s.annotatePolicy(ctx, policyARN, func(p *policyRow) error {
+		p.Updated = s.stamp()
+		return fn(p)
+	})
+}
+
+// annotatePolicy rewrites a customer managed policy; its versions and the time
+// of their last change stay.
+func (s *Service) annotatePolicy(ctx context.Context, policyARN string, fn func(*policyRow) error) error {
 	account := accountOf(ctx)
 	return s.update(ctx, account, func(tx *store.Tx) error {
 		p, err := s.owned(tx, account, policyARN)
 		if err != nil {
 			return err
 		}
-		if err := fn(tx, &p); err != nil {
+		if err := fn(&p); err != nil {
 			return err
 		}
-		p.Updated = s.stamp()
 		return s.policies.Put(tx, p, p.Account, strings.ToLower(p.Name))
 	})
 }
@@ -288,7 +319,7 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, in *iamapi.CreatePoli
 		return nil, err
 	}
 	out := &iamapi.CreatePolicyVersionOutput{}
-	err := s.changePolicy(ctx, in.PolicyArn, func(_ *store.Tx, p *policyRow) error {
+	err := s.changePolicy(ctx, in.PolicyArn, func(p *policyRow) error {
 		if len(p.Versions) >= policyVersions {
 			return iamapi.LimitExceededException("A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", policyVersions)
 		}
@@ -360,7 +391,7 @@ func (s *Service) ListPolicyVersions(ctx context.Context, in *iamapi.ListPolicyV
 // Errors: NoSuchEntity; DeleteConflict; InvalidInput; AccessDenied for AWS
 // managed policies.
 func (s *Service) DeletePolicyVersion(ctx context.Context, in *iamapi.DeletePolicyVersionInput) (*schema.Nothing, error) {
-	return nil, s.changePolicy(ctx, in.PolicyArn, func(_ *store.Tx, p *policyRow) error {
+	return nil, s.changePolicy(ctx, in.PolicyArn, func(p *policyRow) error {
 		if p.version(in.VersionId) == nil {
 			return noVersion(in.PolicyArn, in.VersionId)
 		}
@@ -376,7 +407,7 @@ func (s *Service) DeletePolicyVersion(ctx context.Context, in *iamapi.DeletePoli
 //
 // Errors: NoSuchEntity; InvalidInput; AccessDenied for AWS managed policies.
 func (s *Service) SetDefaultPolicyVersion(ctx context.Context, in *iamapi.SetDefaultPolicyVersionInput) (*schema.Nothing, error) {
-	return nil, s.changePolicy(ctx, in.PolicyArn, func(_ *store.Tx, p *policyRow) error {
+	return nil, s.changePolicy(ctx, in.PolicyArn, func(p *policyRow) error {
 		if p.version(in.VersionId) == nil {
 			return noVersion(in.PolicyArn, in.VersionId)
 		}

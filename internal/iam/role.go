@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -125,9 +126,10 @@ func (s *Service) ListRoles(ctx context.Context, in *iamapi.ListRolesInput) (*ia
 	return out, nil
 }
 
-// UpdateRole changes description and longest session; what is absent stays.
+// UpdateRole changes description and longest session; what is absent stays. Of
+// a service-linked role the description alone can change.
 //
-// Errors: NoSuchEntity; ValidationError.
+// Errors: NoSuchEntity; ValidationError; UnmodifiableEntity.
 func (s *Service) UpdateRole(ctx context.Context, in *iamapi.UpdateRoleInput) (*iamapi.UpdateRoleOutput, error) {
 	out := &iamapi.UpdateRoleOutput{}
 	if in.MaxSessionDuration != nil {
@@ -135,11 +137,14 @@ func (s *Service) UpdateRole(ctx context.Context, in *iamapi.UpdateRoleInput) (*
 			return nil, err
 		}
 	}
-	err := s.change(ctx, s.roles, in.RoleName, func(_ *store.Tx, e *entity) error {
+	err := s.annotate(ctx, s.roles, in.RoleName, func(_ *store.Tx, e *entity) error {
 		if in.Description != nil {
 			e.Description = in.Description
 		}
 		if in.MaxSessionDuration != nil {
+			if err := checkModifiable(e); err != nil {
+				return err
+			}
 			e.MaxSession = *in.MaxSessionDuration
 		}
 		protocol.Respond(ctx, iamapi.UpdateRole, out)
@@ -151,9 +156,31 @@ func (s *Service) UpdateRole(ctx context.Context, in *iamapi.UpdateRoleInput) (*
 	return out, nil
 }
 
+// UpdateRoleDescription changes the description, also of a service-linked role.
+//
+// Errors: NoSuchEntity.
+func (s *Service) UpdateRoleDescription(ctx context.Context, in *iamapi.UpdateRoleDescriptionInput) (*iamapi.UpdateRoleDescriptionOutput, error) {
+	out := &iamapi.UpdateRoleDescriptionOutput{}
+	err := s.annotate(ctx, s.roles, in.RoleName, func(tx *store.Tx, e *entity) error {
+		e.Description = &in.Description
+		trust, err := s.shownTrust(tx, e)
+		if err != nil {
+			return err
+		}
+		out.Role = s.roleShape(e, trust)
+		protocol.Respond(ctx, iamapi.UpdateRoleDescription, out)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UpdateAssumeRolePolicy replaces the trust policy of a role.
 //
-// Errors: NoSuchEntity; MalformedPolicyDocument; LimitExceeded.
+// Errors: NoSuchEntity; MalformedPolicyDocument; LimitExceeded;
+// UnmodifiableEntity for service-linked roles.
 func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, in *iamapi.UpdateAssumeRolePolicyInput) (*schema.Nothing, error) {
 	trust, err := parseTrust(in.PolicyDocument)
 	if err != nil {
@@ -169,7 +196,8 @@ func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, in *iamapi.UpdateA
 // DeleteRole removes a role that has no policies. Its sessions end with it,
 // also when a role of the same name is made later.
 //
-// Errors: NoSuchEntity; DeleteConflict.
+// Errors: NoSuchEntity; DeleteConflict; UnmodifiableEntity for service-linked
+// roles.
 func (s *Service) DeleteRole(ctx context.Context, in *iamapi.DeleteRoleInput) (*schema.Nothing, error) {
 	account := accountOf(ctx)
 	return nil, s.update(ctx, account, func(tx *store.Tx) error {
@@ -177,7 +205,7 @@ func (s *Service) DeleteRole(ctx context.Context, in *iamapi.DeleteRoleInput) (*
 		if err != nil {
 			return err
 		}
-		if err := checkDeletable(&e); err != nil {
+		if err := cmp.Or(checkModifiable(&e), checkDeletable(&e)); err != nil {
 			return err
 		}
 		if err := s.forgetUse(tx, account, e.ID); err != nil {

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
-	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/identity"
@@ -29,6 +28,13 @@ type Deps struct {
 	Store   *store.Store
 	Keyring *envelope.Keyring // seals session tokens and list markers
 	Now     func() time.Time  // time.Now when nil
+	// LinkedRoleUse returns what keeps the service-linked role of a service
+	// (mrk.kms.amazonaws.com …) in an account from being deleted; when nil, nothing.
+	LinkedRoleUse func(ctx context.Context, account, service string) ([]LinkedRoleUse, error)
+	// Controls returns the service control policies that bind an account, one
+	// element a level, root first, for the policy simulator; empty when the
+	// account is in no organization, as when Controls is nil.
+	Controls func(ctx context.Context, account string) (scp [][]*authz.Policy, err error)
 }
 
 // Service is IAM. All methods may be called concurrently.
@@ -42,9 +48,17 @@ type Service struct {
 	policies *store.Table[policyRow]
 	used     *store.Table[useRow]
 	uses     uses
+	aliases  *store.Table[aliasRow]
+	issuers  *store.Table[providerRow]
+	linked   *store.Table[deletionRow]
+	linkUse  func(ctx context.Context, account, service string) ([]LinkedRoleUse, error)
+	controls func(ctx context.Context, account string) ([][]*authz.Policy, error)
 	users    *kind
+	groups   *kind
 	roles    *kind
 	builtin  map[string]policyRow // AWS managed policies by ARN
+
+	registry *protocol.Registry // decides for services that assume a role
 
 	keyCache     *cache[string, keyEntry]
 	tokenCache   *cache[tokenID, *tokenEntry]
@@ -64,7 +78,8 @@ func New(d Deps) *Service {
 	return &Service{
 		store: d.Store, keyring: d.Keyring, now: d.Now,
 		accounts: accountTable(), keys: accessKeyTable(), policies: policyTable(), used: useTable(),
-		users: userKind(), roles: roleKind(), builtin: builtinPolicies(),
+		aliases: aliasTable(), issuers: providerTable(), linked: deletionTable(), linkUse: d.LinkedRoleUse, controls: d.Controls,
+		users: userKind(), groups: groupKind(), roles: roleKind(), builtin: withLinkedRolePolicies(builtinPolicies()),
 		keyCache:     newCache[string, keyEntry](cacheSize),
 		tokenCache:   newCache[tokenID, *tokenEntry](cacheSize),
 		policyCache:  newCache[principalID, policyEntry](cacheSize),
@@ -75,6 +90,7 @@ func New(d Deps) *Service {
 
 // Register adds every operation to r.
 func (s *Service) Register(r *protocol.Registry) {
+	s.registry = r
 	s.registerUsers(r)
 	s.registerRoles(r)
 	s.registerPolicies(r)
@@ -83,13 +99,12 @@ func (s *Service) Register(r *protocol.Registry) {
 	s.registerLinkedRoles(r)
 	s.registerProviders(r)
 	s.registerSimulation(r)
-	protocol.Handle(r, iamapi.ListAccountAliases, protocol.AnyResource[iamapi.ListAccountAliasesInput], s.ListAccountAliases)
-	protocol.Handle(r, iamapi.GetAccountSummary, protocol.AnyResource[schema.Nothing], s.GetAccountSummary)
 }
 
 func (s *Service) registerUsers(r *protocol.Registry) {
 	protocol.Handle(r, iamapi.CreateUser, s.resolveCreateUser, s.CreateUser)
 	protocol.Handle(r, iamapi.GetUser, ofOwner(s, func(in *iamapi.GetUserInput) *string { return in.UserName }), s.GetUser)
+	protocol.Handle(r, iamapi.UpdateUser, s.resolveUpdateUser, s.UpdateUser)
 	protocol.Handle(r, iamapi.ListUsers, below(s.users, func(in *iamapi.ListUsersInput) *string { return in.PathPrefix }), s.ListUsers)
 	protocol.Handle(r, iamapi.DeleteUser, of(s, s.users, func(in *iamapi.DeleteUserInput) string { return in.UserName }), s.DeleteUser)
 	protocol.Handle(r, iamapi.CreateAccessKey, ofOwner(s, func(in *iamapi.CreateAccessKeyInput) *string { return in.UserName }), s.CreateAccessKey)
@@ -109,7 +124,6 @@ func (s *Service) registerUsers(r *protocol.Registry) {
 	protocol.Handle(r, iamapi.TagUser, of(s, s.users, func(in *iamapi.TagUserInput) string { return in.UserName }, requestTags(func(in *iamapi.TagUserInput) []iamapi.Tag { return in.Tags })), s.TagUser)
 	protocol.Handle(r, iamapi.UntagUser, of(s, s.users, func(in *iamapi.UntagUserInput) string { return in.UserName }, tagKeys(func(in *iamapi.UntagUserInput) []string { return in.TagKeys })), s.UntagUser)
 	protocol.Handle(r, iamapi.ListUserTags, of(s, s.users, func(in *iamapi.ListUserTagsInput) string { return in.UserName }), s.ListUserTags)
-	protocol.Handle(r, iamapi.ListGroupsForUser, of(s, s.users, func(in *iamapi.ListGroupsForUserInput) string { return in.UserName }), s.ListGroupsForUser)
 }
 
 func (s *Service) registerRoles(r *protocol.Registry) {
@@ -117,6 +131,7 @@ func (s *Service) registerRoles(r *protocol.Registry) {
 	protocol.Handle(r, iamapi.GetRole, of(s, s.roles, func(in *iamapi.GetRoleInput) string { return in.RoleName }), s.GetRole)
 	protocol.Handle(r, iamapi.ListRoles, below(s.roles, func(in *iamapi.ListRolesInput) *string { return in.PathPrefix }), s.ListRoles)
 	protocol.Handle(r, iamapi.UpdateRole, of(s, s.roles, func(in *iamapi.UpdateRoleInput) string { return in.RoleName }), s.UpdateRole)
+	protocol.Handle(r, iamapi.UpdateRoleDescription, of(s, s.roles, func(in *iamapi.UpdateRoleDescriptionInput) string { return in.RoleName }), s.UpdateRoleDescription)
 	protocol.Handle(r, iamapi.UpdateAssumeRolePolicy, of(s, s.roles, func(in *iamapi.UpdateAssumeRolePolicyInput) string { return in.RoleName }), s.UpdateAssumeRolePolicy)
 	protocol.Handle(r, iamapi.DeleteRole, of(s, s.roles, func(in *iamapi.DeleteRoleInput) string { return in.RoleName }), s.DeleteRole)
 	protocol.Handle(r, iamapi.PutRolePolicy, of(s, s.roles, func(in *iamapi.PutRolePolicyInput) string { return in.RoleName }, bounded[iamapi.PutRolePolicyInput]), s.PutRolePolicy)
@@ -144,6 +159,10 @@ func (s *Service) registerPolicies(r *protocol.Registry) {
 	protocol.Handle(r, iamapi.ListPolicyVersions, ofPolicy(s, func(in *iamapi.ListPolicyVersionsInput) string { return in.PolicyArn }), s.ListPolicyVersions)
 	protocol.Handle(r, iamapi.DeletePolicyVersion, ofPolicy(s, func(in *iamapi.DeletePolicyVersionInput) string { return in.PolicyArn }), s.DeletePolicyVersion)
 	protocol.Handle(r, iamapi.SetDefaultPolicyVersion, ofPolicy(s, func(in *iamapi.SetDefaultPolicyVersionInput) string { return in.PolicyArn }), s.SetDefaultPolicyVersion)
+	protocol.Handle(r, iamapi.ListEntitiesForPolicy, ofPolicy(s, func(in *iamapi.ListEntitiesForPolicyInput) string { return in.PolicyArn }), s.ListEntitiesForPolicy)
+	protocol.Handle(r, iamapi.TagPolicy, ofPolicy(s, func(in *iamapi.TagPolicyInput) string { return in.PolicyArn }, requestTags(func(in *iamapi.TagPolicyInput) []iamapi.Tag { return in.Tags })), s.TagPolicy)
+	protocol.Handle(r, iamapi.UntagPolicy, ofPolicy(s, func(in *iamapi.UntagPolicyInput) string { return in.PolicyArn }, tagKeys(func(in *iamapi.UntagPolicyInput) []string { return in.TagKeys })), s.UntagPolicy)
+	protocol.Handle(r, iamapi.ListPolicyTags, ofPolicy(s, func(in *iamapi.ListPolicyTagsInput) string { return in.PolicyArn }), s.ListPolicyTags)
 }
 
 // accountOf is the account that a call is about: the caller's.

@@ -13,6 +13,14 @@ import (
 type accountRow struct {
 	ID      string `json:"id"`
 	Created int64  `json:"created"` // µs UTC
+	Alias   string `json:"alias,omitempty"`
+}
+
+// aliasRow is one account alias, keyed by itself: an alias belongs to one
+// account of all.
+type aliasRow struct {
+	Alias   string `json:"alias"`
+	Account string `json:"account"`
 }
 
 // accessKeyRow is one long-term access key, keyed by its id. The secret lies
@@ -38,8 +46,8 @@ func ownerKey(userID string) string {
 	return userID
 }
 
-// entity is one user or role, keyed by account and lower-case name: names are
-// unique whatever their case.
+// entity is one user, group or role, keyed by account and lower-case name:
+// names are unique whatever their case.
 type entity struct {
 	Account  string            `json:"account"`
 	Name     string            `json:"name"`
@@ -51,7 +59,11 @@ type entity struct {
 	Boundary string            `json:"boundary,omitempty"` // managed policy ARN
 	Tags     []iamapi.Tag      `json:"tags,omitempty"`
 
+	// Users only.
+	Groups []string `json:"groups,omitempty"` // unique ids, in the order of joining
+
 	// Roles only.
+	Linked      string            `json:"linked,omitempty"` // the service that a service-linked role belongs to
 	Trust       string            `json:"trust,omitempty"`
 	TrustIDs    map[string]string `json:"trustIds,omitempty"` // unique ids of principals, by ARN
 	Description *string           `json:"description,omitempty"`
@@ -103,10 +115,13 @@ func accessKeyTable() *store.Table[accessKeyRow] {
 
 func policyTable() *store.Table[policyRow] { return store.Hashed[policyRow]("iam.policy") }
 
-// Indexes of users and roles.
+func aliasTable() *store.Table[aliasRow] { return store.Hashed[aliasRow]("iam.alias") }
+
+// Indexes of users, groups and roles.
 const (
 	byAttached = "attached" // account, policy ARN
 	byBoundary = "boundary" // account, policy ARN
+	byGroup    = "group"    // account, unique id of a group that the user is in
 	byID       = "id"       // unique id
 )
 
@@ -125,25 +140,40 @@ func entityTable(class string) *store.Table[entity] {
 			}
 			return []store.Key{{e.Account, e.Boundary}}
 		}),
+		store.WithIndex(byGroup, func(e entity) []store.Key {
+			keys := make([]store.Key, len(e.Groups))
+			for i, id := range e.Groups {
+				keys[i] = store.Key{e.Account, id}
+			}
+			return keys
+		}),
 		store.WithIndex(byID, func(e entity) []store.Key { return []store.Key{{e.ID}} }),
 	)
 }
 
-// kind is what differs between users and roles.
+// kind is what differs between users, groups and roles.
 type kind struct {
 	noun        string // "user", in ARNs and texts
 	title       string // "User"
 	idPrefix    string // of unique ids
 	inlineQuota int    // characters of all inline policies together, without white space
+	quota       int    // in an account
 	table       *store.Table[entity]
 }
 
+// userPrefix begins the unique ids of users.
+const userPrefix = "AIDA"
+
 func userKind() *kind {
-	return &kind{noun: "user", title: "User", idPrefix: "AIDA", inlineQuota: userPolicySize, table: entityTable("iam.user")}
+	return &kind{noun: "user", title: "User", idPrefix: userPrefix, inlineQuota: userPolicySize, quota: usersPerAccount, table: entityTable("iam.user")}
 }
 
 func roleKind() *kind {
-	return &kind{noun: "role", title: "Role", idPrefix: "AROA", inlineQuota: rolePolicySize, table: entityTable("iam.role")}
+	return &kind{noun: "role", title: "Role", idPrefix: "AROA", inlineQuota: rolePolicySize, quota: rolesPerAccount, table: entityTable("iam.role")}
+}
+
+func groupKind() *kind {
+	return &kind{noun: "group", title: "Group", idPrefix: "AGPA", inlineQuota: groupPolicySize, quota: groupsPerAccount, table: entityTable("iam.group")}
 }
 
 func (k *kind) arn(e *entity) string { return k.arnOf(e.Account, e.Path, e.Name) }
@@ -152,7 +182,7 @@ func (k *kind) arnOf(account, path, name string) string {
 	return "arn:aws:iam::" + account + ":" + k.noun + path + name
 }
 
-// get returns the user or role, or NoSuchEntity.
+// get returns the user, group or role, or NoSuchEntity.
 func (k *kind) get(tx *store.Tx, account, name string) (entity, error) {
 	e, err := k.table.Get(tx, account, strings.ToLower(name))
 	if errors.Is(err, store.ErrNotFound) {
@@ -168,7 +198,7 @@ func (k *kind) put(tx *store.Tx, e entity) error {
 	return k.table.Put(tx, e, e.Account, strings.ToLower(e.Name))
 }
 
-// list returns every user or role of the account below the path prefix.
+// list returns every user, group or role of the account below the path prefix.
 func (k *kind) list(tx *store.Tx, account, pathPrefix string) ([]entity, error) {
 	var all []entity
 	for row, err := range k.table.Scan(tx, store.Key{account}, store.ScanOptions{}) {
@@ -182,19 +212,42 @@ func (k *kind) list(tx *store.Tx, account, pathPrefix string) ([]entity, error) 
 	return all, nil
 }
 
-// uses counts the users or roles with the policy in the index.
-func (k *kind) uses(tx *store.Tx, index, account, policyARN string) (int32, error) {
-	var n int32
-	for _, err := range k.table.ByIndex(tx, index, store.Key{account, policyARN}, store.ScanOptions{}) {
+// having returns the users, groups or roles of the account with the value in
+// the index: those with a policy, those in a group.
+func (k *kind) having(tx *store.Tx, index, account, value string) ([]entity, error) {
+	var all []entity
+	for row, err := range k.table.ByIndex(tx, index, store.Key{account, value}, store.ScanOptions{}) {
 		if err != nil {
-			return 0, fmt.Errorf("count %ss by policy: %w", k.noun, err)
+			return nil, fmt.Errorf("list %ss by %s: %w", k.noun, index, err)
 		}
-		n++
+		all = append(all, row.Value)
 	}
-	return n, nil
+	return all, nil
 }
 
-// idExists reports whether a user or role has the unique id.
+// withID returns the user, group or role of a unique id, which may have
+// another name by now. Its last known name, if any, saves a look at the index.
+//
+// Errors: store.ErrNotFound.
+func (k *kind) withID(tx *store.Tx, account, name, id string) (entity, error) {
+	if name != "" {
+		e, err := k.table.Get(tx, account, strings.ToLower(name))
+		if err == nil && e.ID == id {
+			return e, nil
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return entity{}, err
+		}
+	}
+	for row, err := range k.table.ByIndex(tx, byID, store.Key{id}, store.ScanOptions{Limit: 1}) {
+		if err != nil || row.Value.Account == account {
+			return row.Value, err
+		}
+	}
+	return entity{}, fmt.Errorf("%s %s: %w", k.noun, id, store.ErrNotFound)
+}
+
+// idExists reports whether a user, group or role has the unique id.
 func (k *kind) idExists(tx *store.Tx, id string) (bool, error) {
 	for _, err := range k.table.ByIndex(tx, byID, store.Key{id}, store.ScanOptions{Limit: 1}) {
 		return err == nil, err

@@ -2,9 +2,8 @@ package iam
 
 import (
 	"context"
-	"fmt"
+	"crypto/sha256"
 	"slices"
-	"strconv"
 	"strings"
 
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
@@ -39,46 +38,47 @@ func mergeTags(have, more []iamapi.Tag) ([]iamapi.Tag, error) {
 }
 
 func (s *Service) tag(ctx context.Context, k *kind, name string, tags []iamapi.Tag) error {
-	return s.change(ctx, k, name, func(_ *store.Tx, e *entity) (err error) {
+	return s.annotate(ctx, k, name, func(_ *store.Tx, e *entity) (err error) {
 		e.Tags, err = mergeTags(e.Tags, tags)
 		return err
 	})
 }
 
 func (s *Service) untag(ctx context.Context, k *kind, name string, keys []string) error {
-	return s.change(ctx, k, name, func(_ *store.Tx, e *entity) error {
-		e.Tags = slices.DeleteFunc(e.Tags, func(t iamapi.Tag) bool {
-			return slices.ContainsFunc(keys, func(key string) bool { return strings.EqualFold(key, t.Key) })
-		})
+	return s.annotate(ctx, k, name, func(_ *store.Tx, e *entity) error {
+		e.Tags = withoutTags(e.Tags, keys)
 		return nil
 	})
 }
 
-// listTags lists tags by key. Tag keys can be too long for a marker, which
-// holds the place in the list instead.
+// withoutTags returns tags but those of the keys, whatever their case.
+func withoutTags(tags []iamapi.Tag, keys []string) []iamapi.Tag {
+	return slices.DeleteFunc(tags, func(t iamapi.Tag) bool {
+		return slices.ContainsFunc(keys, func(key string) bool { return strings.EqualFold(key, t.Key) })
+	})
+}
+
 func (s *Service) listTags(ctx context.Context, k *kind, name string, marker *string, maxItems *int32) ([]iamapi.Tag, *bool, *string, error) {
 	e, err := s.read(ctx, k, name)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	slices.SortFunc(e.Tags, func(a, b iamapi.Tag) int { return strings.Compare(a.Key, b.Key) })
-	places := make([]string, len(e.Tags))
-	for i := range places {
-		places[i] = fmt.Sprintf("%02d", i)
-	}
-	l := listing{name: "ListTags|" + e.ID, marker: marker, maxItems: maxItems}
-	places, truncated, next, err := page(ctx, s, l, places, func(p string) string { return p })
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if len(places) == 0 {
-		return nil, truncated, next, nil
-	}
-	first, err := strconv.Atoi(places[0])
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("place in a list of tags: %w", err)
-	}
-	return e.Tags[first : first+len(places)], truncated, next, nil
+	return s.pageTags(ctx, e.ID, e.Tags, marker, maxItems)
+}
+
+// pageTags lists the tags of what id names by key, whatever their case.
+func (s *Service) pageTags(ctx context.Context, id string, tags []iamapi.Tag, marker *string, maxItems *int32) ([]iamapi.Tag, *bool, *string, error) {
+	l := listing{name: "ListTags|" + id, marker: marker, maxItems: maxItems}
+	return page(ctx, s, l, slices.Clone(tags), tagPlace)
+}
+
+// tagPlace sorts tags by key. A key can be too long for a marker: its first
+// bytes and a hash of it all stand for it, so that a page goes on behind it
+// when tags come and go.
+func tagPlace(t iamapi.Tag) string {
+	key := strings.ToLower(t.Key)
+	sum := sha256.Sum256([]byte(key))
+	return key[:min(len(key), 100)] + string(sum[:16])
 }
 
 // TagUser adds tags to a user; a key that is there, whatever its case, gets
@@ -123,4 +123,39 @@ func (s *Service) ListRoleTags(ctx context.Context, in *iamapi.ListRoleTagsInput
 		return nil, err
 	}
 	return &iamapi.ListRoleTagsOutput{Tags: tags, IsTruncated: truncated, Marker: marker}, nil
+}
+
+// TagPolicy adds tags to a customer managed policy, as TagUser does to a user.
+//
+// Errors: NoSuchEntity; InvalidInput; LimitExceeded; AccessDenied for AWS
+// managed policies.
+func (s *Service) TagPolicy(ctx context.Context, in *iamapi.TagPolicyInput) (*schema.Nothing, error) {
+	return nil, s.annotatePolicy(ctx, in.PolicyArn, func(p *policyRow) (err error) {
+		p.Tags, err = mergeTags(p.Tags, in.Tags)
+		return err
+	})
+}
+
+// UntagPolicy removes tags of a customer managed policy.
+//
+// Errors: NoSuchEntity; InvalidInput; AccessDenied for AWS managed policies.
+func (s *Service) UntagPolicy(ctx context.Context, in *iamapi.UntagPolicyInput) (*schema.Nothing, error) {
+	return nil, s.annotatePolicy(ctx, in.PolicyArn, func(p *policyRow) error {
+		p.Tags = withoutTags(p.Tags, in.TagKeys)
+		return nil
+	})
+}
+
+// ListPolicyTags lists a managed policy's tags by key; AWS managed ones have
+// none. Errors: NoSuchEntity; InvalidInput.
+func (s *Service) ListPolicyTags(ctx context.Context, in *iamapi.ListPolicyTagsInput) (*iamapi.ListPolicyTagsOutput, error) {
+	p, err := s.readPolicy(ctx, in.PolicyArn)
+	if err != nil {
+		return nil, err
+	}
+	tags, truncated, marker, err := s.pageTags(ctx, p.ID, p.Tags, in.Marker, in.MaxItems)
+	if err != nil {
+		return nil, err
+	}
+	return &iamapi.ListPolicyTagsOutput{Tags: tags, IsTruncated: truncated, Marker: marker}, nil
 }

@@ -53,7 +53,9 @@ func (s *Service) bindTrust(tx *store.Tx, p *authz.Policy) (map[string]string, e
 				return nil, err
 			}
 		case authz.FormFederated:
-			ok = !strings.HasPrefix(ref.Value, "arn:") // there are no providers of an account's own
+			if err := checkFederated(ref.Value); err != nil {
+				return nil, err
+			}
 		case authz.FormCanonicalUser, authz.FormOriginAccess:
 			ok = false
 		}
@@ -102,9 +104,21 @@ func (s *Service) principalID(tx *store.Tx, principalARN string) (string, error)
 	return "", store.ErrNotFound
 }
 
-// compileTrust compiles a role's trust policy for the evaluator.
+// compileTrust compiles a role's trust policy for the evaluator. Users stand in
+// it by their unique ids, which they keep when they are renamed.
 func compileTrust(e *entity) *authz.Policy {
-	return compile(authz.TrustPolicy, "trust policy of "+e.Name, e.Trust).Bind(e.TrustIDs)
+	ids := map[string]string{}
+	for name, id := range e.TrustIDs {
+		if strings.HasPrefix(id, userPrefix) {
+			ids[name] = id
+		}
+	}
+	name := "trust policy of " + e.Name
+	doc, err := authz.RenamePrincipals(e.Trust, ids)
+	if err != nil {
+		return authz.Unreadable(name)
+	}
+	return compile(authz.TrustPolicy, name, doc).Bind(e.TrustIDs)
 }
 
 // shownTrust is the trust policy with the principals' names of today.
