@@ -65,8 +65,8 @@ func (x *exchange) explainDenial(err error) {
 		return
 	}
 	d, ok := errors.AsType[*Denial](err)
-	if !ok || d.Caller.Type == identity.Anonymous {
-		return
+	if !ok || d.Caller.Type == identity.Anonymous || d.Caller.Type == identity.WebIdentity {
+		return // whoever belongs to no account learns nothing of the resource's
 	}
 	h := x.w.Header()
 	h.Set(HintHeader, hint(d.changes()))

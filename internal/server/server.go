@@ -20,6 +20,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/jobs"
 	"github.com/sagekeep/sagekeep/internal/kms"
+	"github.com/sagekeep/sagekeep/internal/oidc"
 	"github.com/sagekeep/sagekeep/internal/organizations"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/s3"
@@ -136,7 +137,7 @@ func (s *Server) wire() {
 	})
 	s.iam.Register(s.registry)
 	s.organizations.Register(s.registry)
-	s.sts = sts.New(sts.Config{Roles: s.iam, Keyring: s.dir.keyring})
+	s.sts = sts.New(sts.Config{Roles: s.iam, Keyring: s.dir.keyring, Tokens: oidc.New(oidc.Config{Log: s.cfg.Log})})
 	s.sts.Register(s.registry)
 	s.kms.Register(s.registry)
 	keys := keyCalls{registry: s.registry, kms: s.kms}

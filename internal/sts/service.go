@@ -1,6 +1,7 @@
 // Package sts answers the STS API: who a caller is, temporary credentials of
-// roles, of users and of federated users, and why a request was denied. It
-// keeps nothing: a session lives in its sealed token, a denial in its message.
+// roles, also for whoever presents a web identity, of users and of federated
+// users, and why a request was denied. It keeps nothing: a session lives in its
+// sealed token, a denial in its message.
 //
 // Sources: AWS STS API Reference; IAM User Guide, "Temporary security
 // credentials in IAM", "Pass session tags in AWS STS", "Monitor and control
@@ -14,6 +15,7 @@ import (
 	stsapi "github.com/sagekeep/sagekeep/api/sts"
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/iam"
+	"github.com/sagekeep/sagekeep/internal/oidc"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 )
 
@@ -28,12 +30,18 @@ type Roles interface {
 	MintSession(spec iam.SessionSpec) (*iam.SessionCredentials, error)
 	// MintUserSession makes those of a session of a user or the root user.
 	MintUserSession(spec iam.UserSessionSpec) (*iam.SessionCredentials, error)
+	// AccountExists reports whether the account is there.
+	AccountExists(ctx context.Context, account string) (bool, error)
+	// OIDCProvider returns an account's provider of an issuer as it is now; an
+	// error that is iam.ErrNoSuchProvider when there is none.
+	OIDCProvider(ctx context.Context, account, issuer string) (*iam.OIDCProvider, error)
 }
 
 // Config is what the service needs.
 type Config struct {
 	Roles   Roles             // *iam.Service
 	Keyring *envelope.Keyring // seals authorization messages
+	Tokens  TokenVerifier     // one of its own when nil
 	Now     func() time.Time  // time.Now when nil
 }
 
@@ -41,6 +49,7 @@ type Config struct {
 type Service struct {
 	roles    Roles
 	keyring  *envelope.Keyring
+	tokens   TokenVerifier
 	now      func() time.Time
 	registry *protocol.Registry
 }
@@ -50,7 +59,10 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Service{roles: c.Roles, keyring: c.Keyring, now: c.Now}
+	if c.Tokens == nil {
+		c.Tokens = oidc.New(oidc.Config{Now: c.Now})
+	}
+	return &Service{roles: c.Roles, keyring: c.Keyring, tokens: c.Tokens, now: c.Now}
 }
 
 // Register adds every operation to r, which the service keeps: AssumeRole asks
@@ -58,6 +70,7 @@ func New(c Config) *Service {
 func (s *Service) Register(r *protocol.Registry) {
 	s.registry = r
 	protocol.Handle(r, stsapi.AssumeRole, s.resolveAssumeRole, s.AssumeRole)
+	protocol.Handle(r, stsapi.AssumeRoleWithWebIdentity, s.resolveWebIdentity, s.AssumeRoleWithWebIdentity)
 	protocol.Handle(r, stsapi.GetSessionToken, s.resolveGetSessionToken, s.GetSessionToken)
 	protocol.Handle(r, stsapi.GetFederationToken, s.resolveGetFederationToken, s.GetFederationToken)
 	protocol.Handle(r, stsapi.GetCallerIdentity, protocol.Unchecked[stsapi.GetCallerIdentityInput], s.GetCallerIdentity)
