@@ -111,9 +111,13 @@ func requestTags(c authz.Context, tags map[string]string) {
 func (s *Service) startChecks(ctx context.Context, in *geoapi.StartEarthObservationJobInput) ([]protocol.Check, error) {
 	c := authz.NewContext()
 	requestTags(c, in.Tags)
-	checks := []protocol.Check{{Resource: "*", Context: c}}
+	call := identity.From(ctx)
+	// The job has no name yet: AWS's service authorization reference has the
+	// resource type of jobs for the action.
+	jobs := ref{Region: call.Region, Account: call.Caller.Account, ID: "*"}.jobARN()
+	checks := []protocol.Check{{Resource: jobs, Context: c}}
 	if len(in.Tags) > 0 {
-		checks = append(checks, protocol.Check{Action: "sagemaker-geospatial:TagResource", Resource: "*", Context: c})
+		checks = append(checks, protocol.Check{Action: "sagemaker-geospatial:TagResource", Resource: jobs, Context: c})
 	}
 	if in.InputConfig != nil && in.InputConfig.PreviousEarthObservationJobArn != nil {
 		// The earlier job's results are opened under its own grant: who may not see

@@ -244,7 +244,7 @@ func (s *Service) exportFile(ctx context.Context, job *jobRow, x *exported) erro
 		return err
 	}
 	defer r.Close()
-	role, err := s.Roles.AssumeForService(ctx, job.Export.Role, exportSession, Principal)
+	role, err := s.Roles.AssumeForService(s.asService(ctx, job), job.Export.Role, exportSession, Principal)
 	if err != nil {
 		if schema.AsError(err).Status >= 500 {
 			return err

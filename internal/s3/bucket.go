@@ -270,7 +270,7 @@ func (s *Service) DeleteBucket(ctx context.Context, in *s3api.DeleteBucketInput)
 }
 
 func listBucketsChecks(context.Context, *s3api.ListBucketsInput) ([]protocol.Check, error) {
-	return []protocol.Check{{Action: "s3:ListAllMyBuckets", Resource: "*"}}, nil
+	return []protocol.Check{{Action: "s3:ListAllMyBuckets", Resource: "arn:aws:s3:::*"}}, nil
 }
 
 // ListBuckets lists the buckets of the caller's account by name.

@@ -85,7 +85,9 @@ func (everyone) PrincipalExists(_ context.Context, arn string) (string, bool) {
 	return map[bool]string{true: "AIDA" + strings.ToUpper(name) + "EXAMPLE0000"}[name != ""], name != "ghost"
 }
 
-func (everyone) NamesNow(context.Context, map[string]string) (map[string]string, error) { return nil, nil }
+func (everyone) NamesNow(context.Context, map[string]string) (map[string]string, error) {
+	return nil, nil
+}
 
 // viaKMS is what the server does: KMS through the pipeline.
 type viaKMS struct {
