@@ -45,7 +45,7 @@ type Issuer struct {
 	clock   time.Time
 }
 
-// New starts an issuer that has one RSA key, "first". It ends with the test.
+// New starts an issuer that has one RSA key, "first", which all of them share. It ends with the test.
 func New(t testing.TB) *Issuer {
 	t.Helper()
 	i := &Issuer{
@@ -60,7 +60,11 @@ func New(t testing.TB) *Issuer {
 	i.Server.StartTLS()
 	t.Cleanup(i.Server.Close)
 	i.URL = i.Server.URL
-	i.AddKey("first", NewRSA(t))
+	first, err := firstKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.AddKey("first", first)
 	return i
 }
 
@@ -95,6 +99,9 @@ func Certificates(t testing.TB, now time.Time, address string) (*x509.Certificat
 	}, ca, caKey)
 	return ca, tls.Certificate{Certificate: [][]byte{leaf.Raw, ca.Raw}, PrivateKey: leafKey}
 }
+
+// firstKey is every issuer's first: RSA keys take long to make.
+var firstKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 // NewRSA makes an RSA key of 2048 bits.
 func NewRSA(t testing.TB) *rsa.PrivateKey {
