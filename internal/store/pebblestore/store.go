@@ -134,10 +134,10 @@ func (s *store) Update(ctx context.Context, fn func(driver.Txn) error) error {
 	}
 	defer s.leave()
 	b := s.db.NewIndexedBatch()
-	position, err := s.run(ctx, b, func() error {
+	position, applied, err := s.run(ctx, b, func() error {
 		return fn(&txn{reader: reader{src: b, position: s.applied.Load()}, batch: b})
 	})
-	return s.settle(b, position, err)
+	return s.settle(b, position, applied, err)
 }
 
 func (s *store) Apply(ctx context.Context, fn func(driver.Writer) error) error {
@@ -149,37 +149,39 @@ func (s *store) Apply(ctx context.Context, fn func(driver.Writer) error) error {
 	}
 	defer s.leave()
 	b := s.db.NewBatch()
-	position, err := s.run(ctx, b, func() error { return fn(writer{b}) })
-	return s.settle(b, position, err)
+	position, applied, err := s.run(ctx, b, func() error { return fn(writer{b}) })
+	return s.settle(b, position, applied, err)
 }
 
 // run fills b and applies it under the writer lock. It returns the position
-// that must be durable before anybody may be told of the outcome.
-func (s *store) run(ctx context.Context, b *pebble.Batch, fill func() error) (uint64, error) {
+// that must be durable before anybody may be told of the outcome, and whether b
+// is what is at that position.
+func (s *store) run(ctx context.Context, b *pebble.Batch, fill func() error) (position uint64, applied bool, err error) {
 	s.write.Lock()
 	defer s.write.Unlock()
 	if err := s.broken(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := fill(); err != nil || b.Empty() {
-		return s.applied.Load(), err
+		return s.applied.Load(), false, err
 	}
-	position := s.applied.Add(1)
+	position = s.applied.Add(1)
 	if err := s.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
 		s.fail(fmt.Errorf("apply: %w", err))
 	}
-	return position, s.broken()
+	return position, true, s.broken()
 }
 
-// settle waits until position is durable and releases b.
-func (s *store) settle(b *pebble.Batch, position uint64, err error) error {
+// settle waits until position is durable and releases b. Whether b was applied
+// must be told: the engine empties a batch that is as large as a memtable.
+func (s *store) settle(b *pebble.Batch, position uint64, applied bool, err error) error {
 	if broken := s.broken(); broken != nil {
 		return broken // b may still be in the engine's hands
 	}
-	if err != nil || b.Empty() {
+	if err != nil || !applied {
 		if cerr := b.Close(); cerr != nil {
 			err = errors.Join(err, cerr)
 		}

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		{"ScanSeesOwnWrites", testScanSeesOwnWrites},
 		{"ViewIsSnapshot", testViewIsSnapshot},
 		{"UpdateRollsBack", testUpdateRollsBack},
+		{"LargeCommits", testLargeCommits},
 		{"ContextEnds", testContextEnds},
 		{"Counters", testCounters},
 		{"WriteSkew", testWriteSkew},
