@@ -97,6 +97,12 @@ func (f *fixture) Decide(ctx context.Context, c *protocol.Check) (authz.Decision
 		p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, caller.RoleARN, caller.RoleID
 	case identity.FederatedUser:
 		p.Type, p.UserARN, p.UserID = authz.FederatedUser, caller.UserARN, caller.UserID
+	case identity.Service:
+		p.Type, p.Service = authz.Service, caller.ServiceName
+		c.Context.Set("aws:SourceAccount", caller.SourceAccount)
+		if caller.SourceARN != "" {
+			c.Context.Set("aws:SourceArn", caller.SourceARN)
+		}
 	}
 	return authz.Decide(&authz.Request{
 		Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: c.Account, Context: c.Context,
