@@ -65,6 +65,56 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+// TestParseCosts: what is refused for its size costs next to nothing, and what
+// is read costs in proportion to its length. It counts allocations, not time.
+func TestParseCosts(t *testing.T) {
+	allocs := func(doc string) float64 {
+		return testing.AllocsPerRun(2, func() { _, _ = Parse(IdentityPolicy, []byte(doc)) })
+	}
+	const body = `"Effect":"Allow","Action":"s3:GetObject","Resource":"*"`
+	for name, doc := range map[string]string{
+		"10 MB":              one(body + `,"Sid":"` + strings.Repeat("a", 10<<20) + `"`),
+		"10 MB of statement": `{"Statement":[` + strings.Repeat(`{`+body+`},`, 180_000) + `{}]}`,
+		"100,000 deep":       strings.Repeat(`[`, 100_000) + strings.Repeat(`]`, 100_000),
+		"100,000 open":       strings.Repeat(`{"a":`, 100_000),
+		"not UTF-8":          strings.Repeat("\xff", 1<<20),
+		"9,000 deep":         strings.Repeat(`[`, 9_000) + strings.Repeat(`]`, 9_000),
+	} {
+		if n := allocs(doc); n > 40 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+	list := func(before, item, after string) func(n int) string {
+		return func(n int) string {
+			var b strings.Builder
+			b.WriteString(before)
+			for i := range n {
+				if i > 0 {
+					b.WriteByte(',')
+				}
+				b.WriteString(strings.ReplaceAll(item, "#", fmt.Sprint(i)))
+			}
+			return b.String() + after
+		}
+	}
+	for name, doc := range map[string]func(n int) string{
+		"statements":      list(`{"Statement":[`, `{`+body+`}`, `]}`),
+		"too many":        list(`{"Statement":[`, `{`+body+`},{`+body+`},{`+body+`},{`+body+`}`, `]}`),
+		"Sids":            list(`{"Statement":[`, `{"Sid":"S#",`+body+`}`, `]}`),
+		"Sids, the same":  list(`{"Statement":[`, `{"Sid":"S",`+body+`}`, `]}`),
+		"actions":         list(`{"Statement":{"Effect":"Allow","Resource":"*","Action":[`, `"s3:Get#*"`, `]}}`),
+		"resources":       list(`{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":[`, `"arn:aws:s3:::b#/${aws:username}"`, `]}}`),
+		"conditions":      list(`{"Statement":{`+body+`,"Condition":{"StringLike":{`, `"a:k#":["*","?"]`, `}}}}`),
+		"values":          list(`{"Statement":{`+body+`,"Condition":{"IpAddress":{"aws:SourceIp":[`, `"10.0.0.#"`, `]}}}}`),
+		"unknown members": list(`{`, `"member #":[{}]`, `}`),
+		"lists":           list(`{"Statement":[`, `[[[]]]`, `]}`),
+	} {
+		if few, many := allocs(doc(200)), allocs(doc(800)); many > 6*few+50 {
+			t.Errorf("%s: %v allocations for 200, %v for 800", name, few, many)
+		}
+	}
+}
+
 func TestDecideDoesNotAllocate(t *testing.T) {
 	req, pols := benchCase(t)
 	if n := testing.AllocsPerRun(100, func() { Decide(req, pols, nil) }); n != 0 {

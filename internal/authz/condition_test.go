@@ -2,6 +2,7 @@ package authz
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -89,6 +90,17 @@ func TestConditions(t *testing.T) {
 		{"ARN variable with a colon", `"ArnLike":{"a:k":"arn:aws:iam:${a:l}:role/x"}`, map[string]any{"a:k": "arn:aws:iam::1:role/x", "a:l": ":1"}, false},
 		{"ARN not like", `"ArnNotLike":{"aws:SourceArn":"arn:aws:s3:::b*"}`, map[string]any{"aws:SourceArn": "arn:aws:s3:::c"}, true},
 
+		{"v4 in v6 is not v4", `"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}`, map[string]any{"aws:SourceIp": "::ffff:10.1.2.3"}, false},
+		{"v6 longest", `"IpAddress":{"aws:SourceIp":"2001:db8::1/128"}`, map[string]any{"aws:SourceIp": "2001:db8:0:0:0:0:0:1"}, true},
+		{"every v6 address", `"IpAddress":{"aws:SourceIp":"::/0"}`, map[string]any{"aws:SourceIp": "ff02::1"}, true},
+		{"number with a sign", `"NumericEquals":{"a:k":"+10"}`, map[string]any{"a:k": "10"}, true},
+		{"minus zero", `"NumericEquals":{"a:k":"-0.0"}`, map[string]any{"a:k": "0"}, true},
+		{"a thousandth", `"NumericLessThan":{"a:k":"0.001"}`, map[string]any{"a:k": "0.0009999999999999999999999"}, true},
+		{"date before the epoch", `"DateLessThan":{"a:k":"1970-01-01"}`, map[string]any{"a:k": "-1"}, true},
+		{"leap day", `"DateEquals":{"a:k":"2028-02-29"}`, map[string]any{"a:k": "2028-02-29T00:00:00Z"}, true},
+		{"empty binary", `"BinaryEquals":{"a:k":""}`, map[string]any{"a:k": ""}, true},
+		{"binary in another alphabet", `"BinaryEquals":{"a:k":"+/+/"}`, map[string]any{"a:k": "-_-_"}, false},
+		{"empty string is a value", `"StringEquals":{"a:k":""}`, map[string]any{"a:k": ""}, true},
 		{"absent", `"Null":{"a:k":"true"}`, nil, true},
 		{"not absent", `"Null":{"a:k":true}`, map[string]any{"a:k": "v"}, false},
 		{"present", `"Null":{"a:k":"false"}`, map[string]any{"a:k": []string{"v"}}, true},
@@ -113,6 +125,90 @@ func TestConditions(t *testing.T) {
 			}
 			if got := p.statements[0].meets(ctx); got != tt.want {
 				t.Errorf("%s on %v: %v, want %v", tt.condition, tt.context, got, tt.want)
+			}
+		})
+	}
+}
+
+// TestEveryOperator: what every operator, with every prefix and suffix, says of
+// a value that matches, of one that does not, of sets and of a missing key.
+func TestEveryOperator(t *testing.T) {
+	t.Parallel()
+	operators := []struct{ name, policy, match, other string }{
+		{"StringEquals", "v", "v", "V"},
+		{"StringNotEquals", "v", "v", "V"},
+		{"StringEqualsIgnoreCase", "v", "V", "w"},
+		{"StringNotEqualsIgnoreCase", "v", "V", "w"},
+		{"StringLike", "v*?", "vwx", "v"},
+		{"StringNotLike", "v*?", "vwx", "v"},
+		{"NumericEquals", "10", "1e1", "10.01"},
+		{"NumericNotEquals", "10", "1e1", "10.01"},
+		{"NumericLessThan", "10", "9.99", "10"},
+		{"NumericLessThanEquals", "10", "10", "10.1"},
+		{"NumericGreaterThan", "-10", "-9", "-10"},
+		{"NumericGreaterThanEquals", "10", "10", "9"},
+		{"DateEquals", "2026-01-01T00:00:00Z", "1767225600", "1767225601"},
+		{"DateNotEquals", "2026-01-01T00:00:00Z", "1767225600", "1767225601"},
+		{"DateLessThan", "2026-01-01T00:00:00Z", "2025-12-31T23:59:59Z", "2026-01-01T00:00:00Z"},
+		{"DateLessThanEquals", "2026", "2026-01-01T01:00:00+01:00", "2026-01-02"},
+		{"DateGreaterThan", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.001Z", "2026-01-01T00:00:00Z"},
+		{"DateGreaterThanEquals", "1767225600", "2026", "2025"},
+		{"Bool", "true", "TRUE", "false"},
+		{"BinaryEquals", "AAEC", "AAEC", "AAED"},
+		{"IpAddress", "10.0.0.0/8", "10.1.2.3", "11.1.2.3"},
+		{"NotIpAddress", "2001:db8::/32", "2001:DB8::1", "2001:db9::1"},
+		{"ArnEquals", "arn:aws:s3:::b*", "arn:aws:s3:::bc", "arn:aws:s3:::c"},
+		{"ArnNotEquals", "arn:aws:s3:::b*", "arn:aws:s3:::bc", "arn:aws:s3:::c"},
+		{"ArnLike", "arn:aws:*:*:*:x?", "arn:aws:a:b:c:xy", "arn:aws:a:b:c:x"},
+		{"ArnNotLike", "arn:aws:*:*:*:x?", "arn:aws:a:b:c:xy", "arn:aws:a:b:c:x"},
+	}
+	for _, op := range operators {
+		t.Run(op.name, func(t *testing.T) {
+			t.Parallel()
+			holds := func(operator string, set bool, values ...string) bool {
+				p := compile(t, IdentityPolicy, one(`"Effect":"Allow","Action":"*","Resource":"*","Condition":{"`+operator+`":{"a:k":"`+op.policy+`"}}`))
+				ctx := NewContext()
+				switch {
+				case set:
+					ctx.SetMulti("a:k", values...)
+				case len(values) == 1:
+					ctx.Set("a:k", values[0])
+				}
+				return p.statements[0].meets(ctx)
+			}
+			yes := !strings.Contains(op.name, "Not") // of a value that matches
+			for _, tt := range []struct {
+				operator string
+				set      bool
+				values   []string
+				want     bool
+			}{
+				{op.name, false, []string{op.match}, yes},
+				{op.name, false, []string{op.other}, !yes},
+				{op.name, false, nil, !yes},
+				{op.name, true, []string{op.match}, false},
+				{op.name + "IfExists", false, []string{op.match}, yes},
+				{op.name + "IfExists", false, []string{op.other}, !yes},
+				{op.name + "IfExists", false, nil, true},
+				{"ForAllValues:" + op.name, true, []string{op.match, op.match}, yes},
+				{"ForAllValues:" + op.name, true, []string{op.other, op.other}, !yes},
+				{"ForAllValues:" + op.name, true, []string{op.match, op.other}, false},
+				{"ForAllValues:" + op.name, true, nil, true},
+				{"ForAllValues:" + op.name, false, nil, true},
+				{"ForAllValues:" + op.name, false, []string{op.match}, yes},
+				{"ForAnyValue:" + op.name, true, []string{op.match, op.match}, yes},
+				{"ForAnyValue:" + op.name, true, []string{op.other, op.other}, !yes},
+				{"ForAnyValue:" + op.name, true, []string{op.match, op.other}, true},
+				{"ForAnyValue:" + op.name, true, nil, false},
+				{"ForAnyValue:" + op.name, false, nil, false},
+				{"ForAnyValue:" + op.name, false, []string{op.other}, !yes},
+				{"ForAllValues:" + op.name + "IfExists", false, nil, true},
+				{"ForAnyValue:" + op.name + "IfExists", false, nil, true},
+				{"ForAnyValue:" + op.name + "IfExists", true, []string{op.match}, yes},
+			} {
+				if got := holds(tt.operator, tt.set, tt.values...); got != tt.want {
+					t.Errorf("%s of %q on %q (a set: %v): %v, want %v", tt.operator, op.policy, tt.values, tt.set, got, tt.want)
+				}
 			}
 		})
 	}

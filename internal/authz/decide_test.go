@@ -16,12 +16,15 @@ const (
 func allowTo(principal string) string { return allowAll + `,"Principal":{"AWS":"` + principal + `"}` }
 
 // scene is a question in which documents are written as statements, "" for no
-// document. A leading ! makes the document unreadable.
+// document. A leading ! makes the document unreadable, a leading "2008 " gives it
+// the old version of the language.
 type scene struct {
 	name      string
 	p         Principal
 	key       bool   // kms:Decrypt on keyARN instead of s3:GetObject on objARN
 	trust     bool   // sts:AssumeRole on a role
+	action    string // instead of that
+	on        string // and its resource
 	owner     string // accA when empty
 	identity  string
 	resource  string
@@ -32,6 +35,7 @@ type scene struct {
 	grantID   string
 	ec        map[string]string
 	context   map[string]string
+	sets      map[string][]string // multi-valued keys
 	want      Effect
 	layer     string
 	statement string
@@ -60,12 +64,21 @@ func (s *scene) question(t *testing.T) (*Request, *Policies) {
 	case s.trust:
 		req.Action, req.Resource, kind = "sts:AssumeRole", "arn:aws:iam::111122223333:role/T", TrustPolicy
 	}
+	if s.action != "" {
+		req.Action, req.Resource = s.action, s.on
+	}
 	for k, v := range s.context {
 		req.Context.Set(k, v)
+	}
+	for k, v := range s.sets {
+		req.Context.SetMulti(k, v...)
 	}
 	doc := func(kind Kind, statement string) *Policy {
 		if rest, bad := strings.CutPrefix(statement, "!"); bad {
 			return Unreadable(rest)
+		}
+		if rest, old := strings.CutPrefix(statement, "2008 "); old {
+			return compile(t, kind, `{"Statement":{`+rest+`}}`)
 		}
 		if kind == TrustPolicy {
 			statement = strings.NewReplacer(`"Action":"*"`, `"Action":"sts:AssumeRole"`, `,"Resource":"*"`, "").Replace(statement)

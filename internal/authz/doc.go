@@ -7,7 +7,9 @@
 // afterwards (but for [Policy.Bind] before it is shared) and may be used by
 // any number of goroutines. [Decide] answers one [Request] against the
 // policies of every layer and returns a [Decision] that names the layer and the
-// statement that decided. [Decide] is a pure function: it reads no clock, no
+// statement that decided; [Explain] tells of a denial what was unmet and what
+// would allow, [Matches] which statements apply, [Simulate] decides
+// lines of JSON. [Decide] is a pure function: it reads no clock, no
 // store and no network, and everything it knows about the request stands in
 // the request.
 //

@@ -108,19 +108,25 @@ func lowerByte(c byte) byte {
 // neither of two such stars may pass. So the time is at most the product of
 // the lengths, never exponential.
 func globMatch(p, s string, fold bool) bool {
+	match, _ := globSteps(p, s, fold)
+	return match
+}
+
+// globSteps is globMatch, and counts its steps.
+func globSteps(p, s string, fold bool) (match bool, steps int) {
 	pi, si := 0, 0
 	starP, starS, segP, segS := -1, 0, -1, 0
-	for {
+	for ; ; steps++ {
 		switch {
 		case pi == len(p):
 			if si == len(s) {
-				return true
+				return true, steps
 			}
 		case p[pi] == opStar:
 			starP, starS, segP = pi, si, -1
 			pi++
 			if pi == len(p) {
-				return true
+				return true, steps
 			}
 			continue
 		case p[pi] == opStarSeg:
@@ -129,7 +135,7 @@ func globMatch(p, s string, fold bool) bool {
 			continue
 		case si == len(s):
 			if segP < 0 {
-				return false // a longer run would leave even less
+				return false, steps // a longer run would leave even less
 			}
 		case p[pi] == opQuery || p[pi] == opQuerySeg && s[si] != ':':
 			si += charLen(s[si:])
@@ -151,7 +157,7 @@ func globMatch(p, s string, fold bool) bool {
 			starS += charLen(s[starS:])
 			si, pi = starS, starP+1
 		default:
-			return false
+			return false, steps
 		}
 	}
 }

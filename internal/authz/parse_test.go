@@ -406,8 +406,18 @@ func FuzzParse(f *testing.F) {
 			if k.namesPrincipals() {
 				a, b = &Policies{Resource: p}, &Policies{Resource: q}
 			}
-			if x, y := Decide(req, a, nil), Decide(req, b, nil); x != y {
+			x, y := Decide(req, a, nil), Decide(req, b, nil)
+			if x != y {
 				t.Fatalf("policy decides %+v, printed %+v", x, y)
+			}
+			// What an explanation proposes can be saved.
+			for _, c := range Explain(req, a, nil, x).Changes {
+				if c.Add == nil {
+					continue
+				}
+				if _, err := Parse(kindIn(req, a, c.Layer), Document(c.Add)); err != nil {
+					t.Fatalf("%s cannot be saved: %v", c.Add, err)
+				}
 			}
 		}
 	})

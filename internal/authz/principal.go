@@ -286,10 +286,12 @@ func (e *principalEntry) names(p *Principal, unknownID bool) strength {
 		if !e.bound(p.UserID, unknownID) {
 			return notNamed
 		}
-		if p.Type == User && p.ARN == e.text {
+		// A bound entry follows its user through a change of name.
+		same := e.id != "" && p.UserID != ""
+		if p.Type == User && (same || p.ARN == e.text) {
 			return byOwnName
 		}
-		if p.Type == FederatedUser && p.UserARN == e.text {
+		if p.Type == FederatedUser && (same || p.UserARN == e.text) {
 			return byRole
 		}
 	case FormUserID:
