@@ -427,5 +427,5 @@ def test_access_key_info(cloud):
 
 
 def test_unknown_operation(cloud):
-    with refused("NotImplementedException", "ListVirtualMFADevices"):
-        cloud.boto("iam").list_virtual_mfa_devices()
+    with refused("NotImplementedException", "ListOrganizationsFeatures"):
+        cloud.boto("iam").list_organizations_features()

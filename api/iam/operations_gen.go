@@ -216,10 +216,12 @@ func Operations() []*schema.Operation {
 		CreateRole.Operation,
 		CreateServiceLinkedRole.Operation,
 		CreateUser.Operation,
+		DeactivateMFADevice.Operation,
 		DeleteAccessKey.Operation,
 		DeleteAccountAlias.Operation,
 		DeleteGroup.Operation,
 		DeleteGroupPolicy.Operation,
+		DeleteLoginProfile.Operation,
 		DeleteOpenIDConnectProvider.Operation,
 		DeletePolicy.Operation,
 		DeletePolicyVersion.Operation,
@@ -491,6 +493,18 @@ var CreateUser = schema.Op[CreateUserInput, CreateUserOutput]{Operation: &schema
 	NewOutput:     func() any { return new(CreateUserOutput) },
 }}
 
+// DeactivateMFADevice is the operation of that name.
+var DeactivateMFADevice = schema.Op[DeactivateMFADeviceInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DeactivateMFADevice",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDeactivateMFADeviceInput,
+	NewInput:  func() any { return new(DeactivateMFADeviceInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
 // DeleteAccessKey is the operation of that name.
 var DeleteAccessKey = schema.Op[DeleteAccessKeyInput, schema.Nothing]{Operation: &schema.Operation{
 	Service:   Service,
@@ -536,6 +550,18 @@ var DeleteGroupPolicy = schema.Op[DeleteGroupPolicyInput, schema.Nothing]{Operat
 	Status:    200,
 	Input:     shapeDeleteGroupPolicyInput,
 	NewInput:  func() any { return new(DeleteGroupPolicyInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// DeleteLoginProfile is the operation of that name.
+var DeleteLoginProfile = schema.Op[DeleteLoginProfileInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DeleteLoginProfile",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDeleteLoginProfileInput,
+	NewInput:  func() any { return new(DeleteLoginProfileInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 

@@ -492,6 +492,15 @@ var shapeDateType = &schema.Shape{
 	Kind: schema.Timestamp,
 }
 
+var shapeDeactivateMFADeviceInput = &schema.Shape{
+	Name: "DeactivateMFADeviceInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeExistingUserNameType},
+		{Name: "SerialNumber", Shape: shapeSerialNumberType, Required: true},
+	},
+}
+
 var shapeDeleteAccessKeyInput = &schema.Shape{
 	Name: "DeleteAccessKeyInput",
 	Kind: schema.Structure,
@@ -523,6 +532,14 @@ var shapeDeleteGroupPolicyInput = &schema.Shape{
 	Members: []schema.Member{
 		{Name: "GroupName", Shape: shapeGroupNameType, Required: true},
 		{Name: "PolicyName", Shape: shapePolicyNameType, Required: true},
+	},
+}
+
+var shapeDeleteLoginProfileInput = &schema.Shape{
+	Name: "DeleteLoginProfileInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "UserName", Shape: shapeUserNameType},
 	},
 }
 

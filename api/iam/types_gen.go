@@ -186,6 +186,12 @@ type CreateUserOutput struct {
 	User *User
 }
 
+// DeactivateMFADeviceInput is the input of DeactivateMFADevice.
+type DeactivateMFADeviceInput struct {
+	UserName     *string
+	SerialNumber string
+}
+
 // DeleteAccessKeyInput is the input of DeleteAccessKey.
 type DeleteAccessKeyInput struct {
 	UserName    *string
@@ -206,6 +212,11 @@ type DeleteGroupInput struct {
 type DeleteGroupPolicyInput struct {
 	GroupName  string
 	PolicyName string
+}
+
+// DeleteLoginProfileInput is the input of DeleteLoginProfile.
+type DeleteLoginProfileInput struct {
+	UserName *string
 }
 
 // DeleteOpenIDConnectProviderInput is the input of DeleteOpenIDConnectProvider.

@@ -14,6 +14,8 @@ import (
 // look at an account or take a user away.
 func (s *Service) registerAbsent(r *protocol.Registry) {
 	protocol.Handle(r, iamapi.GetLoginProfile, ofOwner(s, func(in *iamapi.GetLoginProfileInput) *string { return in.UserName }), s.GetLoginProfile)
+	protocol.Handle(r, iamapi.DeleteLoginProfile, ofOwner(s, func(in *iamapi.DeleteLoginProfileInput) *string { return in.UserName }), s.DeleteLoginProfile)
+	protocol.Handle(r, iamapi.DeactivateMFADevice, ofOwner(s, func(in *iamapi.DeactivateMFADeviceInput) *string { return in.UserName }), s.DeactivateMFADevice)
 	protocol.Handle(r, iamapi.GetAccountPasswordPolicy, protocol.AnyResource[schema.Nothing], s.GetAccountPasswordPolicy)
 	protocol.Handle(r, iamapi.ListMFADevices, ofOwner(s, func(in *iamapi.ListMFADevicesInput) *string { return in.UserName }), s.ListMFADevices)
 	protocol.Handle(r, iamapi.ListVirtualMFADevices, belowNoun("mfa", func(*iamapi.ListVirtualMFADevicesInput) *string { return nil }), s.ListVirtualMFADevices)
@@ -72,14 +74,35 @@ func ownedNothing[T any](ctx context.Context, s *Service, list string, user, mar
 //
 // Errors: NoSuchEntity; ValidationError when a role's session names no user.
 func (s *Service) GetLoginProfile(ctx context.Context, in *iamapi.GetLoginProfileInput) (*iamapi.GetLoginProfileOutput, error) {
-	name, err := s.checkOwner(ctx, in.UserName)
+	return nil, s.noPassword(ctx, in.UserName)
+}
+
+// DeleteLoginProfile finds none: there are no passwords.
+//
+// Errors: NoSuchEntity; ValidationError when a role's session names no user.
+func (s *Service) DeleteLoginProfile(ctx context.Context, in *iamapi.DeleteLoginProfileInput) (*schema.Nothing, error) {
+	return nil, s.noPassword(ctx, in.UserName)
+}
+
+func (s *Service) noPassword(ctx context.Context, user *string) error {
+	name, err := s.checkOwner(ctx, user)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if name == "" {
 		name = accountOf(ctx)
 	}
-	return nil, iamapi.NoSuchEntityException("Login Profile for User %s cannot be found.", name)
+	return iamapi.NoSuchEntityException("Login Profile for User %s cannot be found.", name)
+}
+
+// DeactivateMFADevice finds none.
+//
+// Errors: NoSuchEntity; ValidationError when a role's session names no user.
+func (s *Service) DeactivateMFADevice(ctx context.Context, in *iamapi.DeactivateMFADeviceInput) (*schema.Nothing, error) {
+	if _, err := s.checkOwner(ctx, in.UserName); err != nil {
+		return nil, err
+	}
+	return nil, iamapi.NoSuchEntityException("MFA Device with serial number %s does not exist.", in.SerialNumber)
 }
 
 // GetAccountPasswordPolicy finds none: there are no passwords.

@@ -55,6 +55,10 @@ func TestAbsent(t *testing.T) {
 	steps := []step{
 		{name: "bob", run: do(iamapi.CreateUser, &iamapi.CreateUserInput{UserName: "bob"})},
 		{"password", do(iamapi.GetLoginProfile, &iamapi.GetLoginProfileInput{UserName: bob}), "NoSuchEntity", "Login Profile for User bob cannot be found."},
+		{"password deleted", do(iamapi.DeleteLoginProfile, &iamapi.DeleteLoginProfileInput{UserName: bob}), "NoSuchEntity", "Login Profile for User bob cannot be found."},
+		{"password of nobody deleted", do(iamapi.DeleteLoginProfile, &iamapi.DeleteLoginProfileInput{UserName: none}), "NoSuchEntity", gone},
+		{"MFA device", do(iamapi.DeactivateMFADevice, &iamapi.DeactivateMFADeviceInput{UserName: bob, SerialNumber: "arn:aws:iam::111122223333:mfa/bob"}), "NoSuchEntity", "MFA Device with serial number arn:aws:iam::111122223333:mfa/bob does not exist."},
+		{"MFA device of nobody", do(iamapi.DeactivateMFADevice, &iamapi.DeactivateMFADeviceInput{UserName: none, SerialNumber: "arn:aws:iam::111122223333:mfa/bob"}), "NoSuchEntity", gone},
 		{"password of nobody", do(iamapi.GetLoginProfile, &iamapi.GetLoginProfileInput{UserName: none}), "NoSuchEntity", gone},
 		{"password of root", do(iamapi.GetLoginProfile, &iamapi.GetLoginProfileInput{}), "NoSuchEntity", ""},
 		{"password policy", do(iamapi.GetAccountPasswordPolicy, &schema.Nothing{}), "NoSuchEntity", "The Password Policy with domain name 111122223333 cannot be found."},

@@ -9,6 +9,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/kms"
+	"github.com/sagekeep/sagekeep/internal/organizations"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 )
 
@@ -64,4 +65,16 @@ func (executionRoles) PassRoleCheck(roleARN, service string) protocol.Check {
 
 func (r executionRoles) AssumeForService(ctx context.Context, roleARN, session, service string) (*identity.Caller, error) {
 	return r.Service.AssumeForService(ctx, roleARN, session, service)
+}
+
+// linkedRoleUse is what still needs a service-linked role of an account.
+func (s *Server) linkedRoleUse(ctx context.Context, account, service string) ([]iam.LinkedRoleUse, error) {
+	if service != organizations.Principal {
+		return nil, nil
+	}
+	m, err := s.organizations.MembershipOf(ctx, account)
+	if err != nil || m.Organization == "" {
+		return nil, err
+	}
+	return []iam.LinkedRoleUse{{Region: DefaultRegion, Resources: []string{m.Organization}}}, nil
 }

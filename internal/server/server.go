@@ -13,6 +13,7 @@ import (
 
 	geoapi "github.com/sagekeep/sagekeep/api/geospatial"
 	s3api "github.com/sagekeep/sagekeep/api/s3"
+	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/blob"
 	"github.com/sagekeep/sagekeep/internal/cloudtrail"
 	"github.com/sagekeep/sagekeep/internal/durable"
@@ -125,7 +126,13 @@ func (s *Server) openBlobs(service string) (blob.Store, error) {
 // pipeline: a call between two of them is authorised and recorded like one from
 // outside.
 func (s *Server) wire() {
-	s.iam = iam.New(iam.Deps{Store: s.store, Keyring: s.dir.keyring})
+	s.iam = iam.New(iam.Deps{
+		Store: s.store, Keyring: s.dir.keyring, LinkedRoleUse: s.linkedRoleUse,
+		Controls: func(ctx context.Context, account string) ([][]*authz.Policy, error) {
+			m, err := s.organizations.MembershipOf(ctx, account)
+			return m.SCP, err
+		},
+	})
 	s.jobs = jobs.New(jobs.Config{Store: s.store, Log: s.cfg.Log})
 	s.organizations = organizations.New(organizations.Config{
 		Store: s.store, Keyring: s.dir.keyring, Jobs: s.jobs, Accounts: memberAccounts{s},
