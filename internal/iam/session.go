@@ -29,7 +29,10 @@ type SessionSpec struct {
 	TransitiveKeys []string          // keys of Tags that sessions of this session inherit
 	SourceIdentity string
 	Provider       string // identity provider that vouched for the caller, of AssumeRoleWithWebIdentity
-	MinTokenSize   int    // characters; the token is padded to it
+	// ProviderKeys are the condition keys of the provider that requests of the
+	// session have, ISSUER:sub and the like.
+	ProviderKeys map[string][]string
+	MinTokenSize int // characters; the token is padded to it
 }
 
 // UserSessionSpec says what a session to be minted is that belongs to a user or
@@ -83,14 +86,15 @@ type sessionToken struct {
 	// "" is the root user. With the owner the session ends.
 	OwnerID string `json:"i,omitempty"`
 	// SessionName is the role session's name, or the federated user's.
-	SessionName    string            `json:"n,omitempty"`
-	Policies       []string          `json:"p,omitempty"`
-	Tags           map[string]string `json:"t,omitempty"`
-	TransitiveKeys []string          `json:"v,omitempty"`
-	SourceIdentity string            `json:"o,omitempty"`
-	Provider       string            `json:"f,omitempty"`
-	Issued         int64             `json:"b"` // µs UTC
-	Padding        string            `json:"z,omitempty"`
+	SessionName    string              `json:"n,omitempty"`
+	Policies       []string            `json:"p,omitempty"`
+	Tags           map[string]string   `json:"t,omitempty"`
+	TransitiveKeys []string            `json:"v,omitempty"`
+	SourceIdentity string              `json:"o,omitempty"`
+	Provider       string              `json:"f,omitempty"`
+	ProviderKeys   map[string][]string `json:"j,omitempty"`
+	Issued         int64               `json:"b"` // µs UTC
+	Padding        string              `json:"z,omitempty"`
 }
 
 // MintSession makes temporary credentials of a role session. The token is
@@ -99,7 +103,7 @@ func (s *Service) MintSession(spec SessionSpec) (*SessionCredentials, error) {
 	c, err := s.mint(spec.Role.Account, spec.Duration, spec.MinTokenSize, sessionToken{
 		Kind: roleSession, OwnerID: spec.Role.ID, SessionName: spec.Name,
 		Policies: spec.Policies, Tags: spec.Tags, TransitiveKeys: spec.TransitiveKeys, SourceIdentity: spec.SourceIdentity,
-		Provider: spec.Provider,
+		Provider: spec.Provider, ProviderKeys: spec.ProviderKeys,
 	})
 	if err != nil {
 		return nil, err
@@ -229,6 +233,7 @@ func (s *Service) sessionCaller(ctx context.Context, e *tokenEntry) (*identity.C
 	c := &identity.Caller{
 		Account: e.account, AccessKeyID: t.AccessKeyID, SessionPolicies: t.Policies, IssuedAt: timeOf(t.Issued),
 		TransitiveTagKeys: t.TransitiveKeys, SourceIdentity: t.SourceIdentity, Provider: t.Provider,
+		ProviderKeys: t.ProviderKeys,
 	}
 	switch t.Kind {
 	case roleSession:

@@ -61,7 +61,10 @@ type Caller struct {
 	// Provider is the identity provider of a WebIdentity, or of a role session
 	// that one was given: its ARN, or its name if AWS knows it.
 	Provider string
-	IssuedAt time.Time // when the temporary credentials were made; zero for long-term ones
+	// ProviderKeys are condition keys of that provider, ISSUER:sub and the like,
+	// which requests of the session have.
+	ProviderKeys map[string][]string
+	IssuedAt     time.Time // when the temporary credentials were made; zero for long-term ones
 
 	// Via is the chain of services that forwarded the call, oldest first.
 	Via []Hop

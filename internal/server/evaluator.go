@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sagekeep/sagekeep/internal/authz"
@@ -217,6 +218,13 @@ func principalConditions(c authz.Context, caller *identity.Caller) {
 		c.Set("aws:PrincipalArn", caller.RoleARN)
 		if caller.Provider != "" {
 			c.Set("aws:FederatedProvider", caller.Provider)
+		}
+		for key, values := range caller.ProviderKeys {
+			if strings.HasSuffix(key, ":amr") { // the one that holds a set
+				c.SetMulti(key, values...)
+			} else if len(values) == 1 {
+				c.Set(key, values[0])
+			}
 		}
 	case identity.FederatedUser:
 		c.Set("aws:PrincipalType", "FederatedUser")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/sagekeep/sagekeep/internal/authz"
@@ -28,6 +29,26 @@ func TestTransportConditions(t *testing.T) {
 		v, ok := c.Get("aws:SourceIp")
 		if ok != (tc.source != "") || ok && v.Vals[0] != tc.source {
 			t.Errorf("%s: aws:SourceIp = %v, want %q", tc.name, v, tc.source)
+		}
+	}
+}
+
+// TestProviderKeys: what an identity provider said of a caller stands in the
+// requests of its session; only amr holds a set.
+func TestProviderKeys(t *testing.T) {
+	t.Parallel()
+	c := authz.NewContext()
+	principalConditions(c, &identity.Caller{
+		Type: identity.AssumedRole, Account: "111122223333", RoleARN: "arn:aws:iam::111122223333:role/r", Provider: "arn:aws:iam::111122223333:oidc-provider/idp",
+		ProviderKeys: map[string][]string{"idp:sub": {"ana"}, "idp:amr": {"mfa"}},
+	})
+	for key, want := range map[string]authz.Value{
+		"idp:sub":               {Vals: []string{"ana"}},
+		"idp:amr":               {Vals: []string{"mfa"}, Multi: true},
+		"aws:FederatedProvider": {Vals: []string{"arn:aws:iam::111122223333:oidc-provider/idp"}},
+	} {
+		if got, ok := c.Get(key); !ok || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s = %+v, want %+v", key, got, want)
 		}
 	}
 }

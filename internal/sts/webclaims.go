@@ -143,6 +143,18 @@ func (a *askedSession) check(in *stsapi.AssumeRoleWithWebIdentityInput) error {
 	return nil
 }
 
+// sessionKeys are the condition keys of the issuer that requests of the session
+// have; the others bear on the trust policy alone.
+//
+// Source: IAM User Guide, "Available keys for AWS OIDC federation".
+func sessionKeys(address string, id *oidc.Identity) map[string][]string {
+	keys := map[string][]string{address + ":aud": {id.Audience}, address + ":sub": {id.Subject}}
+	if len(id.Methods) > 0 {
+		keys[address+":amr"] = id.Methods
+	}
+	return keys
+}
+
 // issuerConditions sets the condition keys of an issuer, which begin with its
 // URL without https://.
 //

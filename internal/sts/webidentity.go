@@ -85,7 +85,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in *stsapi.Assu
 	}
 	cred, err := s.roles.MintSession(iam.SessionSpec{
 		Role: w.role, Name: in.RoleSessionName, Duration: duration, Policies: policies, Tags: w.tags.all, TransitiveKeys: w.tags.transitive,
-		SourceIdentity: w.sourceIdentity, Provider: w.caller.Provider, MinTokenSize: minTokenSize(in.MinimumSessionTokenSize),
+		SourceIdentity: w.sourceIdentity, Provider: w.caller.Provider, ProviderKeys: sessionKeys(provider.URL, id), MinTokenSize: minTokenSize(in.MinimumSessionTokenSize),
 	})
 	if err != nil {
 		return nil, err

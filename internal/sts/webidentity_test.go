@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,10 @@ func TestWebIdentity(t *testing.T) {
 	caller := identity.From(session).Caller
 	if caller.Provider != f.provider || caller.ARN != out.AssumedRoleUser.Arn {
 		t.Errorf("the session's caller is %+v", caller)
+	}
+	want := map[string][]string{f.host + ":aud": {"sts.amazonaws.com"}, f.host + ":sub": {subject}, f.host + ":amr": {"pwd", "mfa"}}
+	if !reflect.DeepEqual(caller.ProviderKeys, want) {
+		t.Errorf("the session has the keys %v, want %v", caller.ProviderKeys, want)
 	}
 	must(session, f.fixture, iamapi.ListUsers, &iamapi.ListUsersInput{})
 	f.recorded(`"webIdFederationData":{"federatedProvider":"`+f.provider+`","attributes":{}}`, `"type":"AssumedRole"`)
