@@ -371,6 +371,7 @@ func (s *Service) update(ctx context.Context, id string, fn func(tx *store.Tx, k
 	if err != nil {
 		return err
 	}
+	defer s.forget(ref.region, ref.id)
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
 		k, err := keys.Get(tx, ref.region, ref.id)
 		if errors.Is(err, store.ErrNotFound) {

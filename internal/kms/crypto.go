@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"strings"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/audit"
@@ -28,56 +29,74 @@ func encryptCall(in *kmsapi.EncryptInput) call {
 	return call{key: &in.KeyId, ec: in.EncryptionContext, tokens: &in.GrantTokens, set: algorithmCondition(in.EncryptionAlgorithm)}
 }
 
-// Encrypt encrypts up to 4096 bytes under a symmetric key.
+// Encrypt encrypts up to 4096 bytes under a symmetric key, or what fits into an
+// RSA key with the padding of the algorithm.
 //
 // Errors: NotFoundException, DisabledException, KMSInvalidStateException,
-// InvalidKeyUsageException, DryRunOperationException.
+// InvalidKeyUsageException, DryRunOperationException; ValidationException for
+// what does not fit; UnsupportedOperationException in FIPS 140 mode.
 func (s *Service) Encrypt(ctx context.Context, in *kmsapi.EncryptInput) (*kmsapi.EncryptOutput, error) {
 	k, _, err := s.resolve(ctx, in.KeyId, true)
 	if err != nil {
 		return nil, err
 	}
-	if err := encrypts(k, in.EncryptionAlgorithm, "Encrypt"); err != nil {
+	if err := encrypts(k, in.EncryptionAlgorithm, in.EncryptionContext, "Encrypt"); err != nil {
+		return nil, err
+	}
+	if err := fits(k, in.EncryptionAlgorithm, in.Plaintext); err != nil {
 		return nil, err
 	}
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	sealed, m, err := s.encrypt(ctx, k, in.EncryptionContext, in.Plaintext)
+	sealed, material, err := s.encrypt(ctx, k, in.EncryptionAlgorithm, in.EncryptionContext, in.Plaintext)
 	if err != nil {
 		return nil, err
 	}
-	audit.From(ctx).Additional("keyMaterialId", m.ID)
-	return &kmsapi.EncryptOutput{CiphertextBlob: sealed, KeyId: new(k.arn()), EncryptionAlgorithm: symmetric}, nil
+	recordMaterial(ctx, "keyMaterialId", material)
+	return &kmsapi.EncryptOutput{CiphertextBlob: sealed, KeyId: new(k.arn()), EncryptionAlgorithm: in.EncryptionAlgorithm}, nil
 }
 
-// encrypts checks usage, algorithm and state of a key.
-func encrypts(k *keyState, algorithm kmsapi.EncryptionAlgorithmSpec, operation string) error {
-	if err := usable(&k.keyRow); err != nil {
+// recordMaterial names the key material in the record; asymmetric keys have one
+// only, which is not named.
+func recordMaterial(ctx context.Context, member string, id *string) {
+	if id != nil {
+		audit.From(ctx).Additional(member, *id)
+	}
+}
+
+// encrypts checks that a key can encrypt and decrypt now, by this algorithm.
+func encrypts(k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string, operation string) error {
+	if err := serves(k, kmsapi.KeyUsageTypeEncryptDecrypt, operation); err != nil {
 		return err
 	}
-	if k.Usage != kmsapi.KeyUsageTypeEncryptDecrypt {
-		return kmsapi.InvalidKeyUsageException("%s key usage is %s which is not valid for %s.", k.arn(), k.Usage, operation)
+	if a == symmetric && k.Spec == kmsapi.KeySpecSymmetricDefault {
+		return nil
 	}
-	if k.Spec != kmsapi.KeySpecSymmetricDefault {
-		return kmsapi.UnsupportedOperationException("%s under keys of spec %s is not implemented; docs/coverage.md lists what is.", operation, k.Spec)
-	}
-	if algorithm != symmetric {
-		return kmsapi.InvalidKeyUsageException("The specified algorithm is not compatible with key spec %s.", k.Spec)
-	}
-	return nil
+	return checkOAEP(k, a, ec)
 }
 
-func (s *Service) encrypt(ctx context.Context, k *keyState, ec map[string]string, plaintext []byte) ([]byte, *materialRow, error) {
-	m := k.current()
-	if m == nil {
-		return nil, nil, kmsapi.KMSInvalidStateException("%s has no key material.", k.arn())
+// encrypt encrypts by the algorithm. The id of the key material is returned for
+// symmetric keys alone.
+func (s *Service) encrypt(ctx context.Context, k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string, plaintext []byte) (ciphertext []byte, material *string, err error) {
+	if a != symmetric {
+		ciphertext, err = s.encryptRSA(ctx, k, a, plaintext)
+		return ciphertext, nil, err
 	}
-	hbk, err := s.backingKey(ctx, k, m)
+	ciphertext, m, err := s.seal(ctx, k, ec, plaintext)
 	if err != nil {
 		return nil, nil, err
 	}
-	sealed, err := sealBlob(hbk, k.ID, m.ID, ec, plaintext)
+	return ciphertext, new(m.ID), nil
+}
+
+// seal makes the ciphertext blob of a symmetric key.
+func (s *Service) seal(ctx context.Context, k *keyState, ec map[string]string, plaintext []byte) ([]byte, *materialRow, error) {
+	o, m, err := s.openCurrent(ctx, k)
+	if err != nil {
+		return nil, nil, err
+	}
+	sealed, err := sealBlob(o.backing, k.ID, m.ID, ec, plaintext)
 	return sealed, m, err
 }
 
@@ -124,15 +143,20 @@ func (s *Service) decryptionCheck(ctx context.Context, k *keyState, ref keyRef, 
 	return check, err
 }
 
-// needsCiphertext refuses requests without what they must be about.
-func needsCiphertext(ciphertext []byte, keyID *string, ignored bool, member string) error {
+// needsSource refuses decryptions that do not say of what, or with which key when
+// the ciphertext does not tell.
+func needsSource(ciphertext []byte, keyID *string, a kmsapi.EncryptionAlgorithmSpec, ignored bool, member string) error {
 	switch {
 	case ignored && keyID == nil:
-		return kmsapi.ValidationException("%s is required when the ciphertext is ignored.", member)
-	case !ignored && ciphertext == nil:
-		return kmsapi.ValidationException("1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: Member must not be null")
+		return kmsapi.ValidationException("%s is required when the ciphertext is ignored.", strings.ToUpper(member[:1])+member[1:])
+	case ignored:
+		return nil
+	case ciphertext == nil:
+		member = "ciphertextBlob"
+	case a == symmetric || keyID != nil:
+		return nil
 	}
-	return nil
+	return kmsapi.ValidationException("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", member)
 }
 
 func (s *Service) decryptChecks(ctx context.Context, in *kmsapi.DecryptInput) ([]protocol.Check, error) {
@@ -140,7 +164,7 @@ func (s *Service) decryptChecks(ctx context.Context, in *kmsapi.DecryptInput) ([
 		in.EncryptionAlgorithm = symmetric
 	}
 	tokens := takeTokens(ctx, kmsapi.Decrypt, in, &in.GrantTokens)
-	if err := needsCiphertext(in.CiphertextBlob, in.KeyId, ignoresCiphertext(in.DryRun, in.DryRunModifiers), "KeyId"); err != nil {
+	if err := needsSource(in.CiphertextBlob, in.KeyId, in.EncryptionAlgorithm, ignoresCiphertext(in.DryRun, in.DryRunModifiers), "keyId"); err != nil {
 		return nil, err
 	}
 	k, ref, err := s.source(ctx, in.KeyId, in.CiphertextBlob)
@@ -164,54 +188,64 @@ func ignoresCiphertext(dry *bool, modifiers []kmsapi.DryRunModifierType) bool {
 }
 
 // Decrypt opens what Encrypt, ReEncrypt or GenerateDataKey made. A wrong
-// encryption context and a damaged ciphertext give the same error.
+// encryption context and a damaged ciphertext give the same error. For the
+// ciphertext of an asymmetric key the request names key and algorithm.
 //
 // Errors: InvalidCiphertextException, IncorrectKeyException, DisabledException,
 // KMSInvalidStateException, NotFoundException, DryRunOperationException.
 func (s *Service) Decrypt(ctx context.Context, in *kmsapi.DecryptInput) (*kmsapi.DecryptOutput, error) {
-	if in.Recipient != nil {
-		return nil, kmsapi.UnsupportedOperationException("Recipient needs an attested enclave.")
+	if err := noRecipient(in.Recipient); err != nil {
+		return nil, err
 	}
 	if ignoresCiphertext(in.DryRun, in.DryRunModifiers) {
 		k, _, err := s.resolve(ctx, *in.KeyId, true)
 		if err != nil {
 			return nil, err
 		}
-		if err := encrypts(k, in.EncryptionAlgorithm, "Decrypt"); err != nil {
+		if err := encrypts(k, in.EncryptionAlgorithm, in.EncryptionContext, "Decrypt"); err != nil {
 			return nil, err
 		}
 		return nil, dryRun(in.DryRun)
 	}
-	k, m, plaintext, err := s.decrypt(ctx, in.KeyId, in.CiphertextBlob, in.EncryptionContext, in.EncryptionAlgorithm, "Decrypt")
+	k, material, plaintext, err := s.decrypt(ctx, in.KeyId, in.CiphertextBlob, in.EncryptionContext, in.EncryptionAlgorithm, "Decrypt")
 	if err != nil {
 		return nil, err
 	}
 	if err := dryRun(in.DryRun); err != nil {
+		clear(plaintext)
 		return nil, err
 	}
-	audit.From(ctx).Additional("keyMaterialId", m.ID)
+	recordMaterial(ctx, "keyMaterialId", material)
 	return &kmsapi.DecryptOutput{
-		KeyId: new(k.arn()), Plaintext: plaintext, EncryptionAlgorithm: symmetric, KeyMaterialId: new(m.ID),
+		KeyId: new(k.arn()), Plaintext: plaintext, EncryptionAlgorithm: in.EncryptionAlgorithm, KeyMaterialId: material,
 	}, nil
 }
 
-// decrypt opens a ciphertext with the key that source names.
+// decrypt opens a ciphertext with the key that source names. The id of the key
+// material is returned for symmetric keys alone.
 func (s *Service) decrypt(ctx context.Context, keyID *string, ciphertext []byte, ec map[string]string,
-	algorithm kmsapi.EncryptionAlgorithmSpec, operation string,
-) (*keyState, *materialRow, []byte, error) {
-	k, _, err := s.source(ctx, keyID, ciphertext)
+	a kmsapi.EncryptionAlgorithmSpec, operation string,
+) (k *keyState, material *string, plaintext []byte, err error) {
+	k, _, err = s.source(ctx, keyID, ciphertext)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if err := usable(&k.keyRow); err != nil {
 		return nil, nil, nil, err
 	}
+	if a != symmetric { // what looks like a header in RSA's ciphertext is chance
+		if err := encrypts(k, a, ec, operation); err != nil {
+			return nil, nil, nil, err
+		}
+		plaintext, err = s.decryptRSA(ctx, k, a, ciphertext)
+		return k, nil, plaintext, err
+	}
 	b, berr := parseBlob(ciphertext)
 	if berr == nil && b.keyID != k.ID {
 		// Before usage and spec: a key of another kind is the wrong key, too.
 		return nil, nil, nil, kmsapi.IncorrectKeyException("The key ID in the request does not identify a CMK that can perform this operation.")
 	}
-	if err := encrypts(k, algorithm, operation); err != nil {
+	if err := encrypts(k, a, ec, operation); err != nil {
 		return nil, nil, nil, err
 	}
 	if berr != nil {
@@ -222,15 +256,15 @@ func (s *Service) decrypt(ctx context.Context, keyID *string, ciphertext []byte,
 		if hint, err := hex.DecodeString(m.ID); err != nil || [materialHint]byte(hint) != b.material {
 			continue
 		}
-		hbk, err := s.backingKey(ctx, k, m)
+		o, err := s.open(ctx, k, m)
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		p, err := b.open(hbk, ec)
+		p, err := b.open(o.backing, ec)
 		if err != nil {
 			return nil, nil, nil, kmsapi.InvalidCiphertextException("").Because(err)
 		}
-		return k, m, p, nil
+		return k, new(m.ID), p, nil
 	}
 	return nil, nil, nil, kmsapi.InvalidCiphertextException("")
 }
@@ -243,7 +277,7 @@ func (s *Service) reEncryptChecks(ctx context.Context, in *kmsapi.ReEncryptInput
 		in.DestinationEncryptionAlgorithm = symmetric
 	}
 	tokens := takeTokens(ctx, kmsapi.ReEncrypt, in, &in.GrantTokens)
-	if err := needsCiphertext(in.CiphertextBlob, in.SourceKeyId, ignoresCiphertext(in.DryRun, in.DryRunModifiers), "SourceKeyId"); err != nil {
+	if err := needsSource(in.CiphertextBlob, in.SourceKeyId, in.SourceEncryptionAlgorithm, ignoresCiphertext(in.DryRun, in.DryRunModifiers), "sourceKeyId"); err != nil {
 		return nil, err
 	}
 	from, fromRef, err := s.source(ctx, in.SourceKeyId, in.CiphertextBlob)
@@ -293,33 +327,38 @@ func (s *Service) ReEncrypt(ctx context.Context, in *kmsapi.ReEncryptInput) (*km
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(encrypts(from, in.SourceEncryptionAlgorithm, "ReEncrypt"), encrypts(to, in.DestinationEncryptionAlgorithm, "ReEncrypt")); err != nil {
+		if err := encrypts(from, in.SourceEncryptionAlgorithm, in.SourceEncryptionContext, "ReEncrypt"); err != nil {
+			return nil, err
+		}
+		if err := encrypts(to, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext, "ReEncrypt"); err != nil {
 			return nil, err
 		}
 		return nil, dryRun(in.DryRun)
 	}
-	from, fm, plaintext, err := s.decrypt(ctx, in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext, in.SourceEncryptionAlgorithm, "ReEncrypt")
+	from, sourceID, plaintext, err := s.decrypt(ctx, in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext, in.SourceEncryptionAlgorithm, "ReEncrypt")
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plaintext)
-	if err := encrypts(to, in.DestinationEncryptionAlgorithm, "ReEncrypt"); err != nil {
+	if err := encrypts(to, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext, "ReEncrypt"); err != nil {
+		return nil, err
+	}
+	if err := fits(to, in.DestinationEncryptionAlgorithm, plaintext); err != nil {
 		return nil, err
 	}
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	sealed, tm, err := s.encrypt(ctx, to, in.DestinationEncryptionContext, plaintext)
+	sealed, destinationID, err := s.encrypt(ctx, to, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext, plaintext)
 	if err != nil {
 		return nil, err
 	}
-	e := audit.From(ctx)
-	e.Additional("sourceKeyMaterialId", fm.ID)
-	e.Additional("destinationKeyMaterialId", tm.ID)
+	recordMaterial(ctx, "sourceKeyMaterialId", sourceID)
+	recordMaterial(ctx, "destinationKeyMaterialId", destinationID)
 	return &kmsapi.ReEncryptOutput{
 		CiphertextBlob: sealed, SourceKeyId: new(from.arn()), KeyId: new(to.arn()),
-		SourceEncryptionAlgorithm: symmetric, DestinationEncryptionAlgorithm: symmetric,
-		SourceKeyMaterialId: new(fm.ID), DestinationKeyMaterialId: new(tm.ID),
+		SourceEncryptionAlgorithm: in.SourceEncryptionAlgorithm, DestinationEncryptionAlgorithm: in.DestinationEncryptionAlgorithm,
+		SourceKeyMaterialId: sourceID, DestinationKeyMaterialId: destinationID,
 	}, nil
 }
 
@@ -350,8 +389,8 @@ func dataKeySize(spec kmsapi.DataKeySpec, n *int32) (int, error) {
 // Errors: those of Encrypt; ValidationException unless exactly one of KeySpec
 // and NumberOfBytes is given.
 func (s *Service) GenerateDataKey(ctx context.Context, in *kmsapi.GenerateDataKeyInput) (*kmsapi.GenerateDataKeyOutput, error) {
-	if in.Recipient != nil {
-		return nil, kmsapi.UnsupportedOperationException("Recipient needs an attested enclave.")
+	if err := noRecipient(in.Recipient); err != nil {
+		return nil, err
 	}
 	plain, sealed, k, m, err := s.dataKey(ctx, in.KeyId, in.KeySpec, in.NumberOfBytes, in.EncryptionContext, in.DryRun, "GenerateDataKey")
 	if err != nil {
@@ -376,11 +415,8 @@ func (s *Service) dataKey(ctx context.Context, keyID string, spec kmsapi.DataKey
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
-	k, _, err = s.resolve(ctx, keyID, true)
+	k, err = s.dataKeyUser(ctx, keyID, operation)
 	if err != nil {
-		return nil, nil, nil, nil, err
-	}
-	if err := encrypts(k, symmetric, operation); err != nil {
 		return nil, nil, nil, nil, err
 	}
 	if err := dryRun(dry); err != nil {
@@ -388,7 +424,7 @@ func (s *Service) dataKey(ctx context.Context, keyID string, spec kmsapi.DataKey
 	}
 	plain = make([]byte, size)
 	rand.Read(plain)
-	sealed, m, err = s.encrypt(ctx, k, ec, plain)
+	sealed, m, err = s.seal(ctx, k, ec, plain)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
@@ -396,17 +432,33 @@ func (s *Service) dataKey(ctx context.Context, keyID string, spec kmsapi.DataKey
 	return plain, sealed, k, m, nil
 }
 
+// dataKeyUser resolves a key and checks that it can seal data keys now: symmetric
+// encryption keys alone do.
+func (s *Service) dataKeyUser(ctx context.Context, keyID, operation string) (*keyState, error) {
+	k, _, err := s.resolve(ctx, keyID, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := serves(k, kmsapi.KeyUsageTypeEncryptDecrypt, operation); err != nil {
+		return nil, err
+	}
+	if k.Spec != kmsapi.KeySpecSymmetricDefault {
+		return nil, kmsapi.InvalidKeyUsageException("%s key spec is %s which is not valid for %s.", k.arn(), k.Spec, operation)
+	}
+	return k, nil
+}
+
 // GenerateRandom returns 1-1024 random bytes.
 func (s *Service) GenerateRandom(ctx context.Context, in *kmsapi.GenerateRandomInput) (*kmsapi.GenerateRandomOutput, error) {
 	if in.CustomKeyStoreId != nil {
 		return nil, kmsapi.CustomKeyStoreNotFoundException("Custom key store %s does not exist.", *in.CustomKeyStoreId)
 	}
-	if in.Recipient != nil {
-		return nil, kmsapi.UnsupportedOperationException("Recipient needs an attested enclave.")
+	if err := noRecipient(in.Recipient); err != nil {
+		return nil, err
 	}
 	audit.From(ctx).SetRequest(nil)
 	if in.NumberOfBytes == nil {
-		return nil, kmsapi.ValidationException("1 validation error detected: Value null at 'numberOfBytes' failed to satisfy constraint: Member must not be null")
+		return nil, kmsapi.ValidationException("NumberOfBytes is required.")
 	}
 	b := make([]byte, *in.NumberOfBytes)
 	rand.Read(b)

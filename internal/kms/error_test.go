@@ -74,7 +74,7 @@ func TestCryptographicErrors(t *testing.T) {
 		{"damaged", kmsapi.DecryptInput{CiphertextBlob: damaged, EncryptionContext: ec}, "InvalidCiphertextException", ""},
 		{"no blob of ours", kmsapi.DecryptInput{CiphertextBlob: []byte("x")}, "InvalidCiphertextException", ""},
 		{"unknown key in the blob", kmsapi.DecryptInput{CiphertextBlob: ghost, EncryptionContext: ec}, denied, hidden},
-		{"wrong algorithm", kmsapi.DecryptInput{CiphertextBlob: blob, EncryptionContext: ec, EncryptionAlgorithm: kmsapi.EncryptionAlgorithmSpecRsaesOaepSha1}, "InvalidKeyUsageException", ""},
+		{"wrong algorithm", kmsapi.DecryptInput{KeyId: &one, CiphertextBlob: blob, EncryptionContext: ec, EncryptionAlgorithm: kmsapi.EncryptionAlgorithmSpecRsaesOaepSha1}, "InvalidKeyUsageException", "Algorithm RSAES_OAEP_SHA_1 is incompatible with key spec SYMMETRIC_DEFAULT."},
 		{"no ciphertext", kmsapi.DecryptInput{}, "ValidationException", "1 validation error detected: Value null at 'ciphertextBlob' *"},
 		{"dry run", kmsapi.DecryptInput{CiphertextBlob: blob, EncryptionContext: ec, DryRun: new(true)}, "DryRunOperationException", "The request would have succeeded, but the DryRun option is set."},
 		{"dry run of a damaged blob", kmsapi.DecryptInput{CiphertextBlob: damaged, EncryptionContext: ec, DryRun: new(true)}, "InvalidCiphertextException", ""},
@@ -134,7 +134,7 @@ func TestLimits(t *testing.T) {
 			_, err := try(f.admin(), f, kmsapi.GenerateRandom, &kmsapi.GenerateRandomInput{NumberOfBytes: new(int32(1025))})
 			return err
 		}},
-		{"no number of random bytes", "ValidationException", "", func() error {
+		{"no number of random bytes", "ValidationException", "NumberOfBytes is required.", func() error {
 			_, err := try(f.admin(), f, kmsapi.GenerateRandom, &kmsapi.GenerateRandomInput{})
 			return err
 		}},

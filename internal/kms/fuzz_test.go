@@ -1,6 +1,12 @@
 package kms
 
 import (
+	"bytes"
+	"crypto/elliptic"
+	"crypto/subtle"
+	"encoding/asn1"
+	"math/big"
+	"slices"
 	"testing"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -85,6 +91,177 @@ func FuzzKeyRef(f *testing.F) {
 		}
 		if text != short && text != long {
 			t.Fatalf("%q is another spelling of %q", text, long)
+		}
+	})
+}
+
+// Of all byte strings those alone verify that were made with the private key. The
+// second signature that any ECDSA signature has, with −s in place of s, is one.
+func FuzzVerify(f *testing.F) {
+	x := newFixture(f)
+	type signed struct {
+		in   kmsapi.VerifyInput
+		good []byte
+	}
+	var all []signed
+	for _, c := range []struct {
+		spec      kmsapi.KeySpec
+		algorithm kmsapi.SigningAlgorithmSpec
+	}{
+		{"RSA_2048", "RSASSA_PKCS1_V1_5_SHA_256"},
+		{"RSA_2048", "RSASSA_PSS_SHA_256"},
+		{"ECC_NIST_P256", "ECDSA_SHA_256"},
+		{"ECC_NIST_P521", "ECDSA_SHA_512"},
+		{"ECC_SECG_P256K1", "ECDSA_SHA_256"},
+		{"ECC_NIST_EDWARDS25519", "ED25519_SHA_512"},
+		{"ML_DSA_44", "ML_DSA_SHAKE_256"},
+	} {
+		if refusedByFIPS(c.spec) {
+			continue
+		}
+		id := x.newKey(c.spec, usageSign)
+		good := must(x.admin(), x, kmsapi.Sign, &kmsapi.SignInput{KeyId: id, Message: []byte("m"), SigningAlgorithm: c.algorithm}).Signature
+		f.Add(len(all), []byte("m"), []byte(nil), false)
+		f.Add(len(all), []byte("n"), []byte(nil), false)
+		f.Add(len(all), []byte("m"), []byte{1}, false)
+		f.Add(len(all), []byte("m"), make([]byte, len(good)+1), false)
+		f.Add(len(all), []byte("m"), good[:len(good)-1], true)
+		all = append(all, signed{kmsapi.VerifyInput{KeyId: id, SigningAlgorithm: c.algorithm}, good})
+	}
+	// Signatures differ from process to process: change is what the right one is
+	// changed by, or, when bare, the signature itself.
+	f.Fuzz(func(t *testing.T, which int, message, change []byte, bare bool) {
+		if len(message) > 4096 || len(change) > 6144 {
+			return
+		}
+		x.TB = t
+		c := all[int(uint(which)%uint(len(all)))]
+		signature := change
+		if !bare {
+			signature = make([]byte, max(len(change), len(c.good)))
+			copy(signature, c.good)
+			subtle.XORBytes(signature, signature, change)
+		}
+		in := c.in
+		in.Message, in.Signature = message, signature
+		_, err := try(x.admin(), x, kmsapi.Verify, &in)
+		right := string(message) == "m" && (bytes.Equal(signature, c.good) || negated(signature, c.good))
+		if (err == nil) != right {
+			t.Fatalf("%s: %x of %q: %v", in.SigningAlgorithm, signature, message, err)
+		}
+	})
+}
+
+// negated reports whether a is the ECDSA signature b with −s in place of s.
+func negated(a, b []byte) bool {
+	type pair struct{ R, S *big.Int }
+	var x, y pair
+	if _, err := asn1.Unmarshal(b, &y); err != nil {
+		return false
+	}
+	if _, err := asn1.Unmarshal(a, &x); err != nil || x.R.Cmp(y.R) != 0 {
+		return false
+	}
+	if again, err := asn1.Marshal(x); err != nil || !bytes.Equal(again, a) {
+		return false
+	}
+	sum := new(big.Int).Add(x.S, y.S)
+	return slices.ContainsFunc([]*big.Int{elliptic.P256().Params().N, elliptic.P521().Params().N, newShortCurve().order}, func(n *big.Int) bool { return n.Cmp(sum) == 0 })
+}
+
+// A public key that is accepted is a point on the curve in its one encoding, and
+// both sides derive the same secret.
+func FuzzDeriveSharedSecret(f *testing.F) {
+	x := newFixture(f)
+	id, other := x.newKey("ECC_NIST_P256", usageAgree), x.newKey("ECC_NIST_P256", usageAgree)
+	public := x.publicKey(other)
+	f.Add(public)
+	f.Add(public[:90])
+	f.Add(x.publicKey(x.newKey("ECC_NIST_P384", usageAgree)))
+	f.Add(x.publicKey(x.newKey("ML_KEM_768", usageKEM)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 8192 {
+			return
+		}
+		x.TB = t
+		out, err := try(x.admin(), x, kmsapi.DeriveSharedSecret, &kmsapi.DeriveSharedSecretInput{KeyId: id, KeyAgreementAlgorithm: "ECDH", PublicKey: b})
+		if err != nil {
+			return
+		}
+		peer, err := peerKey(&keyState{keyRow: x.row(id)}, b)
+		if err != nil || len(out.SharedSecret) != 32 {
+			t.Fatalf("accepted %x: %v", b, err)
+		}
+		if point := peer.Bytes(); !bytes.HasSuffix(b, point) || len(point) != 65 {
+			t.Fatalf("%x holds the point %x", b, point)
+		}
+		if bytes.Equal(b, public) {
+			back := must(x.admin(), x, kmsapi.DeriveSharedSecret, &kmsapi.DeriveSharedSecretInput{KeyId: other, KeyAgreementAlgorithm: "ECDH", PublicKey: x.publicKey(id)})
+			if !bytes.Equal(back.SharedSecret, out.SharedSecret) {
+				t.Fatal("the two sides do not agree")
+			}
+		}
+	})
+}
+
+// A private key that is accepted for a spec is read back from its own encoding.
+func FuzzParsePrivate(f *testing.F) {
+	specs := []kmsapi.KeySpec{"ECC_NIST_P256", "ECC_NIST_P521", "ECC_SECG_P256K1", "ECC_NIST_EDWARDS25519", "HMAC_256", "ML_DSA_44", "ML_KEM_512", "ML_KEM_768", "ML_KEM_1024"}
+	for i, name := range specs {
+		b, err := encodePrivate(private(f, name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(i, b)
+		f.Add(i, b[:len(b)-1])
+		f.Add(i+1, b)
+	}
+	f.Fuzz(func(t *testing.T, which int, b []byte) {
+		if len(b) > 8192 {
+			return
+		}
+		name := specs[int(uint(which)%uint(len(specs)))]
+		key, err := parsePrivate(name, b)
+		if err != nil {
+			return
+		}
+		once, err := encodePrivate(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parsePrivate(name, once)
+		if err != nil {
+			t.Fatalf("%s: what was read from %x does not read back: %v", name, b, err)
+		}
+		if twice, err := encodePrivate(again); err != nil || !bytes.Equal(once, twice) {
+			t.Fatalf("%s: two encodings of one key: %v", name, err)
+		}
+	})
+}
+
+// What opens under an RSA key was encrypted for it.
+func FuzzDecryptRSA(f *testing.F) {
+	x := newFixture(f)
+	id := x.newKey("RSA_2048", usageEncrypt)
+	good := must(x.admin(), x, kmsapi.Encrypt, &kmsapi.EncryptInput{KeyId: id, Plaintext: []byte("p"), EncryptionAlgorithm: oaepSHA256}).CiphertextBlob
+	f.Add([]byte(nil))
+	f.Add([]byte{1})
+	f.Add(make([]byte, 257))
+	f.Add([]byte{good[0] ^ blobVersion, good[1]})
+	f.Fuzz(func(t *testing.T, change []byte) {
+		if len(change) > maxBlob {
+			return
+		}
+		x.TB = t
+		b := make([]byte, max(len(change), len(good)))
+		copy(b, good)
+		subtle.XORBytes(b, b, change)
+		out, err := try(x.admin(), x, kmsapi.Decrypt, &kmsapi.DecryptInput{KeyId: &id, CiphertextBlob: b, EncryptionAlgorithm: oaepSHA256})
+		if bytes.Equal(b, good) != (err == nil) {
+			t.Fatalf("%x: %v %+v", b, err, out)
+		}
+		if err != nil {
+			wantInvalid(t, "Decrypt", err, "InvalidCiphertextException")
 		}
 	})
 }

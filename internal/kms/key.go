@@ -21,7 +21,9 @@ const (
 )
 
 func (s *Service) createKeyChecks(ctx context.Context, in *kmsapi.CreateKeyInput) ([]protocol.Check, error) {
-	normaliseSpec(in)
+	if err := normaliseSpec(in); err != nil {
+		return nil, err
+	}
 	set := func(c authz.Context) {
 		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
 		c.Set("kms:KeySpec", string(in.KeySpec))
@@ -44,27 +46,34 @@ func (s *Service) createKeyChecks(ctx context.Context, in *kmsapi.CreateKeyInput
 	return checks, nil
 }
 
-// normaliseSpec fills in the defaults of CreateKey.
-func normaliseSpec(in *kmsapi.CreateKeyInput) {
+// normaliseSpec fills in the defaults of CreateKey. Only symmetric encryption
+// keys have a default usage.
+func normaliseSpec(in *kmsapi.CreateKeyInput) error {
 	if in.KeySpec == "" {
 		in.KeySpec = kmsapi.KeySpec(in.CustomerMasterKeySpec)
 	}
 	if in.KeySpec == "" {
 		in.KeySpec = kmsapi.KeySpecSymmetricDefault
 	}
-	if in.KeyUsage == "" {
-		in.KeyUsage = kmsapi.KeyUsageTypeEncryptDecrypt
-	}
 	if in.Origin == "" {
 		in.Origin = kmsapi.OriginTypeAwsKms
 	}
+	if in.KeyUsage == "" {
+		if in.KeySpec != kmsapi.KeySpecSymmetricDefault {
+			return kmsapi.ValidationException("You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
+		}
+		in.KeyUsage = kmsapi.KeyUsageTypeEncryptDecrypt
+	}
+	return nil
 }
 
 // CreateKey makes a key with one version of key material, Enabled.
 //
 // Errors: ValidationException for specs and usages that do not go together;
 // MalformedPolicyDocumentException; TagException; LimitExceededException;
-// UnsupportedOperationException for origins and specs that we do not have.
+// UnsupportedOperationException for origins and specs that we do not have, in
+// FIPS 140 mode also for specs outside the module; ThrottlingException when too
+// many wait for an RSA key.
 func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*kmsapi.CreateKeyOutput, error) {
 	call := identity.From(ctx)
 	if in.CustomerMasterKeySpec != "" && in.KeySpec != kmsapi.KeySpec(in.CustomerMasterKeySpec) {
@@ -96,15 +105,20 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	if err := s.setPolicy(ctx, &k, text, bypass || in.Policy == nil); err != nil {
 		return nil, err
 	}
+	fresh, err := s.makeMaterial(ctx, k.Spec)
+	defer fresh.erase()
+	if err != nil {
+		return nil, err
+	}
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
-	if err := s.addMaterial(&k, ""); err != nil {
+	if err := s.addMaterial(&k, "", &fresh); err != nil {
 		return nil, err
 	}
 	out := &kmsapi.CreateKeyOutput{KeyMetadata: metadata(&k)}
 	e := audit.From(ctx)
 	e.AddResource(k.Account, resourceType, k.arn())
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
 		protocol.Respond(ctx, kmsapi.CreateKey, out)
 		tx.Bump(epoch(k.Region, k.ID))
 		return keys.Put(tx, k, k.Region, k.ID)

@@ -9,6 +9,7 @@ import (
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/audit"
+	"github.com/sagekeep/sagekeep/internal/secret"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
@@ -41,7 +42,9 @@ func (s *Service) Maintain(ctx context.Context, interval time.Duration, log *slo
 }
 
 func (s *Service) maintainOnce(ctx context.Context) error {
-	return errors.Join(s.rotateDue(ctx), s.eraseDue(ctx))
+	err := errors.Join(s.rotateDue(ctx), s.eraseDue(ctx))
+	s.forgetStale()
+	return err
 }
 
 // eraseDue erases every key whose deletion date has passed: a new deletion epoch,
@@ -126,6 +129,7 @@ func (s *Service) dueForDeletion(ctx context.Context) ([]keyRow, error) {
 // eraseRow replaces the key's rows by a tombstone and records DeleteKey.
 func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
 	p := audit.NewPending()
+	defer s.forget(k.Region, k.ID)
 	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
 		now, err := keys.Get(tx, k.Region, k.ID)
 		if isNotFound(err) {
@@ -248,6 +252,8 @@ func (s *Service) rotateDue(ctx context.Context) error {
 
 func (s *Service) rotate(ctx context.Context, k keyRow) error {
 	p := audit.NewPending()
+	fresh := newMaterial{backing: secret.Random()}
+	defer fresh.erase()
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
 	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
@@ -261,7 +267,7 @@ func (s *Service) rotate(ctx context.Context, k keyRow) error {
 		if !now.Rotation.Enabled || now.State != kmsapi.KeyStateEnabled || now.Rotation.Next.After(s.Now()) {
 			return nil
 		}
-		if err := s.addMaterial(&now, kmsapi.RotationTypeAutomatic); err != nil {
+		if err := s.addMaterial(&now, kmsapi.RotationTypeAutomatic, &fresh); err != nil {
 			return err
 		}
 		p.AddEvent(s.event("RotateKey", &now))

@@ -7,6 +7,7 @@ import (
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/secret"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
@@ -62,9 +63,11 @@ func (s *Service) createManagedKey(ctx context.Context, ref *keyRef) error {
 		Policy: strings.NewReplacer("SERVICE", service, "ACCOUNT", ref.account, "REGION", ref.region).Replace(managedPolicy),
 	}
 	k.Rotation = rotationRow{Enabled: true, PeriodDays: defaultPeriod, Next: k.Created.Add(days(defaultPeriod))}
+	fresh := newMaterial{backing: secret.Random()}
+	defer fresh.erase()
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
-	if err := s.addMaterial(&k, ""); err != nil {
+	if err := s.addMaterial(&k, "", &fresh); err != nil {
 		return err
 	}
 	// A commit and a record of its own: it is the service's doing, not the request's.

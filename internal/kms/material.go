@@ -2,170 +2,121 @@ package kms
 
 import (
 	"context"
-	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/secret"
 )
 
-// spec is what a key spec can do.
-type spec struct {
-	usages     []kmsapi.KeyUsageType
-	encryption []kmsapi.EncryptionAlgorithmSpec
-	signing    []kmsapi.SigningAlgorithmSpec
-	mac        []kmsapi.MacAlgorithmSpec
-	generate   func() (crypto.Signer, error) // asymmetric keys
-	macBytes   int                           // MAC keys
+// Key material has three forms: newMaterial before it has a row, materialRow in
+// the row of its key, and opened while it is used. Nothing else holds any.
+
+// newMaterial is key material that no row holds yet. Its maker erases it.
+type newMaterial struct {
+	// backing is the key of a symmetric encryption key; for other keys it seals
+	// the private key and nothing else.
+	backing secret.Key
+	private []byte // PKCS #8 DER or a MAC key; nil for symmetric encryption keys
+	public  []byte // SubjectPublicKeyInfo DER; nil without a public key
 }
 
-var (
-	rsaEncryption = []kmsapi.EncryptionAlgorithmSpec{kmsapi.EncryptionAlgorithmSpecRsaesOaepSha1, kmsapi.EncryptionAlgorithmSpecRsaesOaepSha256}
-	rsaSigning    = []kmsapi.SigningAlgorithmSpec{
-		kmsapi.SigningAlgorithmSpecRsassaPkcs1V15Sha256, kmsapi.SigningAlgorithmSpecRsassaPkcs1V15Sha384, kmsapi.SigningAlgorithmSpecRsassaPkcs1V15Sha512,
-		kmsapi.SigningAlgorithmSpecRsassaPssSha256, kmsapi.SigningAlgorithmSpecRsassaPssSha384, kmsapi.SigningAlgorithmSpecRsassaPssSha512,
-	}
-)
-
-func rsaSpec(bits int) spec {
-	return spec{
-		usages:     []kmsapi.KeyUsageType{kmsapi.KeyUsageTypeEncryptDecrypt, kmsapi.KeyUsageTypeSignVerify},
-		encryption: rsaEncryption, signing: rsaSigning,
-		generate: func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, bits) },
-	}
+func (m *newMaterial) erase() {
+	m.backing.Erase()
+	clear(m.private)
 }
 
-func ecSpec(c elliptic.Curve, a kmsapi.SigningAlgorithmSpec) spec {
-	return spec{
-		usages:   []kmsapi.KeyUsageType{kmsapi.KeyUsageTypeSignVerify, kmsapi.KeyUsageTypeKeyAgreement},
-		signing:  []kmsapi.SigningAlgorithmSpec{a},
-		generate: func() (crypto.Signer, error) { return ecdsa.GenerateKey(c, rand.Reader) },
-	}
+// opened is the material of one version as it is used. It lives in the cache of
+// its key, which forgets it with every change of the key, and never prints.
+type opened struct {
+	backing secret.Key
+	private any // see privatekey.go; nil for symmetric encryption keys
 }
 
-func macSpec(a kmsapi.MacAlgorithmSpec, bytes int) spec {
-	return spec{usages: []kmsapi.KeyUsageType{kmsapi.KeyUsageTypeGenerateVerifyMac}, mac: []kmsapi.MacAlgorithmSpec{a}, macBytes: bytes}
-}
+// Format prints a fixed text whatever the verb.
+func (*opened) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[redacted]") }
 
-// specOf returns what a key spec can do; ok is false for those that we cannot make.
+// makeMaterial makes random material for a key spec. It may take seconds and
+// must not be called under s.wrapping or in a transaction, except for symmetric
+// encryption keys.
 //
-// Source: AWS KMS Developer Guide, "Key spec reference".
-func specOf(name kmsapi.KeySpec) (sp spec, ok bool) {
-	switch name {
-	case kmsapi.KeySpecSymmetricDefault:
-		return spec{usages: []kmsapi.KeyUsageType{kmsapi.KeyUsageTypeEncryptDecrypt}, encryption: []kmsapi.EncryptionAlgorithmSpec{symmetric}}, true
-	case kmsapi.KeySpecRsa2048:
-		return rsaSpec(2048), true
-	case kmsapi.KeySpecRsa3072:
-		return rsaSpec(3072), true
-	case kmsapi.KeySpecRsa4096:
-		return rsaSpec(4096), true
-	case kmsapi.KeySpecEccNistP256:
-		return ecSpec(elliptic.P256(), kmsapi.SigningAlgorithmSpecEcdsaSha256), true
-	case kmsapi.KeySpecEccNistP384:
-		return ecSpec(elliptic.P384(), kmsapi.SigningAlgorithmSpecEcdsaSha384), true
-	case kmsapi.KeySpecEccNistP521:
-		return ecSpec(elliptic.P521(), kmsapi.SigningAlgorithmSpecEcdsaSha512), true
-	case kmsapi.KeySpecEccNistEdwards25519:
-		return spec{
-			usages:  []kmsapi.KeyUsageType{kmsapi.KeyUsageTypeSignVerify},
-			signing: []kmsapi.SigningAlgorithmSpec{kmsapi.SigningAlgorithmSpecEd25519Sha512, kmsapi.SigningAlgorithmSpecEd25519PhSha512},
-			generate: func() (crypto.Signer, error) {
-				_, key, err := ed25519.GenerateKey(rand.Reader)
-				return key, err
-			},
-		}, true
-	case kmsapi.KeySpecHmac224:
-		return macSpec(kmsapi.MacAlgorithmSpecHmacSha224, 28), true
-	case kmsapi.KeySpecHmac256:
-		return macSpec(kmsapi.MacAlgorithmSpecHmacSha256, 32), true
-	case kmsapi.KeySpecHmac384:
-		return macSpec(kmsapi.MacAlgorithmSpecHmacSha384, 48), true
-	case kmsapi.KeySpecHmac512:
-		return macSpec(kmsapi.MacAlgorithmSpecHmacSha512, 64), true
+// Errors: ThrottlingException when too many wait for an RSA key.
+func (s *Service) makeMaterial(ctx context.Context, name kmsapi.KeySpec) (newMaterial, error) {
+	m := newMaterial{backing: secret.Random()}
+	if name == kmsapi.KeySpecSymmetricDefault {
+		return m, nil
 	}
-	return spec{}, false
+	var err error
+	m.private, m.public, err = s.newPair(ctx, name)
+	return m, err
 }
 
-// checkUsage refuses specs and usages that do not go together.
-func checkUsage(name kmsapi.KeySpec, usage kmsapi.KeyUsageType) error {
-	sp, ok := specOf(name)
-	if !ok {
-		return kmsapi.UnsupportedOperationException("Keys of spec %s are not implemented; docs/coverage.md lists what is.", name)
+// newPair makes a private key and returns it with its public key, encoded.
+func (s *Service) newPair(ctx context.Context, name kmsapi.KeySpec) (private, public []byte, err error) {
+	key, err := s.newPrivate(ctx, name)
+	if err != nil {
+		return nil, nil, err
 	}
-	if !slices.Contains(sp.usages, usage) {
-		return kmsapi.ValidationException("The operation failed because the KeyUsage value of the KMS key is %s and the KeySpec is %s. Specify a KeyUsage that the KeySpec supports: %v.", usage, name, sp.usages)
+	if public, err = encodePublic(key); err != nil {
+		return nil, nil, fmt.Errorf("kms: encode public key: %w", err)
 	}
-	return nil
+	if private, err = encodePrivate(key); err != nil {
+		return nil, nil, fmt.Errorf("kms: encode private key: %w", err)
+	}
+	return private, public, nil
 }
 
-// algorithmsOf lists the algorithms of a key in its metadata.
-func algorithmsOf(k *keyRow, m *kmsapi.KeyMetadata) {
-	sp, _ := specOf(k.Spec)
-	switch k.Usage {
-	case kmsapi.KeyUsageTypeEncryptDecrypt:
-		m.EncryptionAlgorithms = sp.encryption
-	case kmsapi.KeyUsageTypeSignVerify:
-		m.SigningAlgorithms = sp.signing
-	case kmsapi.KeyUsageTypeGenerateVerifyMac:
-		m.MacAlgorithms = sp.mac
-	case kmsapi.KeyUsageTypeKeyAgreement:
-		m.KeyAgreementAlgorithms = []kmsapi.KeyAgreementAlgorithmSpec{kmsapi.KeyAgreementAlgorithmSpecEcdh}
+// maxWaiting bounds the requests that wait for an RSA key at one time.
+const maxWaiting = 32
+
+// newPrivate makes a private key. RSA keys come one at a time: each takes up to
+// seconds of one processor, which the other requests must not lose altogether.
+func (s *Service) newPrivate(ctx context.Context, name kmsapi.KeySpec) (any, error) {
+	if rsaBits(name) > 0 {
+		defer s.waiting.Add(-1)
+		if s.waiting.Add(1) > maxWaiting {
+			return nil, kmsapi.ThrottlingException("Rate exceeded")
+		}
+		select {
+		case s.making <- struct{}{}:
+			defer func() { <-s.making }()
+		case <-ctx.Done():
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("kms: wait for an RSA key: %w", err)
+		}
 	}
+	key, err := generatePrivate(name)
+	if err != nil {
+		return nil, fmt.Errorf("kms: generate %s: %w", name, err)
+	}
+	return key, nil
 }
 
 // addMaterial gives the key a new version of its material. The caller holds
 // s.wrapping for reading from before its Update until that has returned.
-func (s *Service) addMaterial(k *keyRow, how kmsapi.RotationType) error {
-	sp, ok := specOf(k.Spec)
-	if !ok {
-		return fmt.Errorf("kms: no such spec %q", k.Spec)
-	}
-	hbk := secret.Random()
-	defer hbk.Erase()
-	m := materialRow{ID: newHexID(), Created: s.timestamp(), Rotation: how}
-	var private []byte
-	switch {
-	case sp.macBytes > 0:
-		private = make([]byte, sp.macBytes)
-		rand.Read(private)
-	case sp.generate != nil:
-		signer, err := sp.generate()
-		if err != nil {
-			return fmt.Errorf("kms: generate %s: %w", k.Spec, err)
-		}
-		if private, err = x509.MarshalPKCS8PrivateKey(signer); err != nil {
-			return fmt.Errorf("kms: encode private key: %w", err)
-		}
-		if m.Public, err = x509.MarshalPKIXPublicKey(signer.Public()); err != nil {
-			return fmt.Errorf("kms: encode public key: %w", err)
-		}
-	}
-	if private != nil {
-		defer clear(private)
-		a, err := privateAEAD(hbk)
+func (s *Service) addMaterial(k *keyRow, how kmsapi.RotationType, fresh *newMaterial) error {
+	m := materialRow{ID: newHexID(), Created: s.timestamp(), Rotation: how, Public: fresh.public}
+	if fresh.private != nil {
+		a, err := privateAEAD(fresh.backing)
 		if err != nil {
 			return err
 		}
-		m.Private = a.Seal(nil, nil, private, k.aad(m.ID))
+		m.Private = a.Seal(nil, nil, fresh.private, k.aad(m.ID))
 	}
-	m.Wrapped = s.Epochs.Wrap(k.aad(m.ID), hbk)
+	m.Wrapped = s.Epochs.Wrap(k.aad(m.ID), fresh.backing)
 	k.Materials = append(slices.Clip(k.Materials), m)
 	return nil
 }
 
 // privateAEAD seals private keys under their backing key, which seals nothing else.
-func privateAEAD(hbk secret.Key) (cipher.AEAD, error) {
-	b, err := aes.NewCipher(hbk.Bytes())
+func privateAEAD(backing secret.Key) (cipher.AEAD, error) {
+	b, err := aes.NewCipher(backing.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("kms: AES: %w", err)
 	}
@@ -176,22 +127,60 @@ func privateAEAD(hbk secret.Key) (cipher.AEAD, error) {
 	return a, nil
 }
 
-// GetPublicKey returns the DER-encoded SubjectPublicKeyInfo of an asymmetric key.
-func (s *Service) GetPublicKey(ctx context.Context, in *kmsapi.GetPublicKeyInput) (*kmsapi.GetPublicKeyOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, true)
-	if err != nil {
-		return nil, err
-	}
-	if err := usable(&k.keyRow); err != nil {
-		return nil, err
-	}
+// openCurrent opens the version that encrypts and signs.
+func (s *Service) openCurrent(ctx context.Context, k *keyState) (*opened, *materialRow, error) {
 	m := k.current()
-	if m == nil || m.Public == nil {
-		return nil, kmsapi.UnsupportedOperationException("%s key spec is %s which is not valid for GetPublicKey.", k.arn(), k.Spec)
+	if m == nil {
+		return nil, nil, kmsapi.KMSInvalidStateException("%s has no key material.", k.arn())
 	}
-	md := metadata(&k.keyRow)
-	return &kmsapi.GetPublicKeyOutput{
-		KeyId: new(k.arn()), PublicKey: m.Public, KeySpec: k.Spec, CustomerMasterKeySpec: kmsapi.CustomerMasterKeySpec(k.Spec), KeyUsage: k.Usage,
-		EncryptionAlgorithms: md.EncryptionAlgorithms, SigningAlgorithms: md.SigningAlgorithms, KeyAgreementAlgorithms: md.KeyAgreementAlgorithms,
-	}, nil
+	o, err := s.open(ctx, k, m)
+	return o, m, err
+}
+
+// open returns a version of the key's material, ready for use.
+func (s *Service) open(ctx context.Context, k *keyState, m *materialRow) (*opened, error) {
+	o, err := s.opened(k, m)
+	if !errors.Is(err, envelope.ErrErased) {
+		return o, err
+	}
+	// An erasure of other keys has wrapped this one anew since k was read.
+	fresh, rerr := s.state(ctx, k.Region, k.ID)
+	if rerr != nil {
+		return nil, errors.Join(err, rerr)
+	}
+	again := fresh.material(m.ID)
+	if fresh == k || again == nil {
+		return nil, err
+	}
+	return s.opened(fresh, again)
+}
+
+// opened opens a version once: parsing an RSA key costs as much as a signature.
+func (s *Service) opened(k *keyState, m *materialRow) (*opened, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if o := k.materials[m.ID]; o != nil {
+		return o, nil
+	}
+	backing, err := s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
+	if err != nil {
+		return nil, fmt.Errorf("kms: open backing key of %s: %w", k.ID, err)
+	}
+	o := &opened{backing: backing}
+	if m.Private != nil {
+		a, err := privateAEAD(backing)
+		if err != nil {
+			return nil, err
+		}
+		der, err := a.Open(nil, nil, m.Private, k.aad(m.ID))
+		if err != nil {
+			return nil, fmt.Errorf("kms: open private key of %s: %w", k.ID, err)
+		}
+		defer clear(der)
+		if o.private, err = parsePrivate(k.Spec, der); err != nil {
+			return nil, fmt.Errorf("kms: read private key of %s: %w", k.ID, err)
+		}
+	}
+	k.materials[m.ID] = o
+	return o, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/secret"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
@@ -97,6 +98,8 @@ func (s *Service) DisableKeyRotation(ctx context.Context, in *kmsapi.DisableKeyR
 // Errors: LimitExceededException after 25 rotations on demand.
 func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnDemandInput) (*kmsapi.RotateKeyOnDemandOutput, error) {
 	var out *kmsapi.RotateKeyOnDemandOutput
+	fresh := newMaterial{backing: secret.Random()}
+	defer fresh.erase()
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
 	err := s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
@@ -107,7 +110,7 @@ func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnD
 			return kmsapi.LimitExceededException("The key %s was rotated on demand %d times, the limit.", k.arn(), maxOnDemand)
 		}
 		k.Rotation.OnDemand++
-		if err := s.addMaterial(k, kmsapi.RotationTypeOnDemand); err != nil {
+		if err := s.addMaterial(k, kmsapi.RotationTypeOnDemand, &fresh); err != nil {
 			return err
 		}
 		audit.PendingFrom(ctx).AddEvent(s.event("RotateKey", k))

@@ -5,8 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -15,7 +15,6 @@ import (
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
-	"github.com/sagekeep/sagekeep/internal/secret"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
@@ -53,6 +52,10 @@ type Service struct {
 	// wrapping is read-held from the wrapping of new key material until its
 	// commit, so that an erasure sees what was wrapped under the old epoch.
 	wrapping sync.RWMutex
+	// making has room for the one RSA key that is generated; waiting counts the
+	// requests that make or want one.
+	making  chan struct{}
+	waiting atomic.Int32
 }
 
 // New returns the service.
@@ -60,7 +63,7 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Service{Config: c, cache: keyCache{entries: map[string]*keyState{}}}
+	return &Service{Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: make(chan struct{}, 1)}
 }
 
 // Register adds every implemented operation.
@@ -81,6 +84,16 @@ func (s *Service) Register(r *protocol.Registry) {
 	onKey(r, s, kmsapi.GenerateDataKeyWithoutPlaintext, byAlias|crossAccount, dataKeyWithoutCall, s.GenerateDataKeyWithoutPlaintext)
 	protocol.Handle(r, kmsapi.GenerateRandom, accountWide, s.GenerateRandom)
 	onKey(r, s, kmsapi.GetPublicKey, byAlias|crossAccount, func(in *kmsapi.GetPublicKeyInput) call { return call{key: &in.KeyId, tokens: &in.GrantTokens} }, s.GetPublicKey)
+
+	onKey(r, s, kmsapi.GenerateDataKeyPair, byAlias|crossAccount, keyPairCall, s.GenerateDataKeyPair)
+	onKey(r, s, kmsapi.GenerateDataKeyPairWithoutPlaintext, byAlias|crossAccount, keyPairWithoutCall, s.GenerateDataKeyPairWithoutPlaintext)
+	onKey(r, s, kmsapi.Sign, byAlias|crossAccount, signCall, s.Sign)
+	onKey(r, s, kmsapi.Verify, byAlias|crossAccount, verifyCall, s.Verify)
+	onKey(r, s, kmsapi.GenerateMac, byAlias|crossAccount, generateMacCall, s.GenerateMac)
+	onKey(r, s, kmsapi.VerifyMac, byAlias|crossAccount, verifyMacCall, s.VerifyMac)
+	onKey(r, s, kmsapi.DeriveSharedSecret, byAlias|crossAccount, deriveCall, s.DeriveSharedSecret)
+	onKey(r, s, kmsapi.Encapsulate, byAlias|crossAccount, encapsulateCall, s.Encapsulate)
+	onKey(r, s, kmsapi.Decapsulate, byAlias|crossAccount, decapsulateCall, s.Decapsulate)
 
 	onKey(r, s, kmsapi.GetKeyPolicy, 0, func(in *kmsapi.GetKeyPolicyInput) call { return call{key: &in.KeyId} }, s.GetKeyPolicy)
 	onKey(r, s, kmsapi.PutKeyPolicy, 0, putPolicyCall, s.PutKeyPolicy)
@@ -124,7 +137,7 @@ type keyState struct {
 
 	mu        sync.Mutex
 	grants    map[string][]authz.Grant // by grantee name, loaded when asked for
-	materials map[string]secret.Key    // unwrapped backing keys, by material id
+	materials map[string]*opened       // by material id
 	aliases   []string                 // for kms:ResourceAliases
 	aliased   bool
 }
@@ -161,7 +174,7 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	if k != nil && k.epoch == now {
 		return k, nil
 	}
-	k = &keyState{epoch: now, grants: map[string][]authz.Grant{}, materials: map[string]secret.Key{}}
+	k = &keyState{epoch: now, grants: map[string][]authz.Grant{}, materials: map[string]*opened{}}
 	err := s.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		k.keyRow, err = keys.Get(tx, region, id)
@@ -173,11 +186,42 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	k.policy = readPolicy(&k.keyRow)
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
+	if s.Store.Epoch(name) != now {
+		return k, nil // what has changed meanwhile is used, for this request, but not kept
+	}
 	if len(s.cache.entries) >= maxCachedKeys {
 		clear(s.cache.entries)
 	}
 	s.cache.entries[name] = k
 	return k, nil
+}
+
+// forget drops a key that has changed from the cache, and with it the last that
+// memory holds of its material once the requests under way have ended.
+func (s *Service) forget(region, id string) {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	delete(s.cache.entries, epoch(region, id))
+}
+
+// forgetStale drops every key that has changed since it was cached, on this node
+// or another, and was not asked for again.
+func (s *Service) forgetStale() {
+	s.cache.mu.RLock()
+	var stale []string
+	for name, k := range s.cache.entries {
+		if s.Store.Epoch(name) != k.epoch {
+			stale = append(stale, name)
+		}
+	}
+	s.cache.mu.RUnlock()
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	for _, name := range stale {
+		if k := s.cache.entries[name]; k != nil && s.Store.Epoch(name) != k.epoch {
+			delete(s.cache.entries, name)
+		}
+	}
 }
 
 // resolve finds the key of a KeyId for the caller in ctx. A key of another
@@ -234,38 +278,6 @@ func (s *Service) followAlias(ctx context.Context, ref *keyRef) error {
 		return get()
 	}
 	return err
-}
-
-// backingKey returns the unwrapped backing key of a material.
-func (s *Service) backingKey(ctx context.Context, k *keyState, m *materialRow) (secret.Key, error) {
-	hbk, err := s.unwrapped(k, m)
-	if !errors.Is(err, envelope.ErrErased) {
-		return hbk, err
-	}
-	// An erasure of other keys has wrapped this one anew since k was read.
-	fresh, rerr := s.state(ctx, k.Region, k.ID)
-	if rerr != nil {
-		return secret.Key{}, errors.Join(err, rerr)
-	}
-	again := fresh.material(m.ID)
-	if fresh == k || again == nil {
-		return secret.Key{}, err
-	}
-	return s.unwrapped(fresh, again)
-}
-
-func (s *Service) unwrapped(k *keyState, m *materialRow) (secret.Key, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if hbk, ok := k.materials[m.ID]; ok {
-		return hbk, nil
-	}
-	hbk, err := s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
-	if err != nil {
-		return secret.Key{}, fmt.Errorf("kms: open backing key of %s: %w", k.ID, err)
-	}
-	k.materials[m.ID] = hbk
-	return hbk, nil
 }
 
 // newID returns a key id.

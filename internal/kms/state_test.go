@@ -16,11 +16,23 @@ var keyStates = []kmsapi.KeyState{
 
 // subject is what an operation of the table is tried on.
 type subject struct {
-	f                  *fixture
-	key, other, public string
-	blob               []byte
-	alias, spare       string
-	grant              string
+	f            *fixture
+	key, other   string
+	blob         []byte // under key
+	alias, spare string
+	grant        string
+}
+
+// stateKinds are the operations whose key is of another kind than symmetric.
+var stateKinds = map[string]struct {
+	spec  kmsapi.KeySpec
+	usage kmsapi.KeyUsageType
+}{
+	"GetPublicKey": {"ECC_NIST_P256", usageSign}, "Sign": {"ECC_NIST_P256", usageSign}, "Verify": {"ECC_NIST_P256", usageSign},
+	"GenerateMac": {"HMAC_256", usageMAC}, "VerifyMac": {"HMAC_256", usageMAC}, "DeriveSharedSecret": {"ECC_NIST_P256", usageAgree},
+	"Encapsulate": {"ML_KEM_768", usageKEM}, "Decapsulate": {"ML_KEM_768", usageKEM},
+	"Encrypt with RSA": {"RSA_2048", usageEncrypt}, "Decrypt with RSA": {"RSA_2048", usageEncrypt},
+	"ReEncrypt from RSA": {"RSA_2048", usageEncrypt}, "ReEncrypt to RSA": {"RSA_2048", usageEncrypt},
 }
 
 // stateTable has one word per state: ok, or the footnote of its error.
@@ -58,7 +70,62 @@ var stateTable = []struct {
 		return err
 	}},
 	{"GetPublicKey", "ok 1 3 5 11 14 ok", func(s *subject) error {
-		_, err := try(s.f.admin(), s.f, kmsapi.GetPublicKey, &kmsapi.GetPublicKeyInput{KeyId: s.public})
+		_, err := try(s.f.admin(), s.f, kmsapi.GetPublicKey, &kmsapi.GetPublicKeyInput{KeyId: s.key})
+		return err
+	}},
+	{"Encrypt with RSA", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.Encrypt, &kmsapi.EncryptInput{KeyId: s.key, Plaintext: []byte("p"), EncryptionAlgorithm: oaepSHA256})
+		return err
+	}},
+	{"Decrypt with RSA", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.Decrypt, &kmsapi.DecryptInput{KeyId: &s.key, CiphertextBlob: s.blob, EncryptionAlgorithm: oaepSHA256})
+		return err
+	}},
+	{"ReEncrypt from RSA", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		in := &kmsapi.ReEncryptInput{CiphertextBlob: s.blob, SourceKeyId: &s.key, SourceEncryptionAlgorithm: oaepSHA256, DestinationKeyId: s.other}
+		_, err := try(s.f.admin(), s.f, kmsapi.ReEncrypt, in)
+		return err
+	}},
+	{"ReEncrypt to RSA", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		in := &kmsapi.ReEncryptInput{CiphertextBlob: s.f.encrypted(s.f.admin(), s.other, nil), DestinationKeyId: s.key, DestinationEncryptionAlgorithm: oaepSHA256}
+		_, err := try(s.f.admin(), s.f, kmsapi.ReEncrypt, in)
+		return err
+	}},
+	{"GenerateDataKeyPair", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.GenerateDataKeyPair, &kmsapi.GenerateDataKeyPairInput{KeyId: s.key, KeyPairSpec: "ECC_NIST_P256"})
+		return err
+	}},
+	{"GenerateDataKeyPairWithoutPlaintext", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		in := &kmsapi.GenerateDataKeyPairWithoutPlaintextInput{KeyId: s.key, KeyPairSpec: "ECC_NIST_P256"}
+		_, err := try(s.f.admin(), s.f, kmsapi.GenerateDataKeyPairWithoutPlaintext, in)
+		return err
+	}},
+	{"Sign", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.Sign, &kmsapi.SignInput{KeyId: s.key, Message: []byte("m"), SigningAlgorithm: "ECDSA_SHA_256"})
+		return err
+	}},
+	{"Verify", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.Verify, &kmsapi.VerifyInput{KeyId: s.key, Message: []byte("m"), SigningAlgorithm: "ECDSA_SHA_256", Signature: s.blob})
+		return err
+	}},
+	{"GenerateMac", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.GenerateMac, &kmsapi.GenerateMacInput{KeyId: s.key, Message: []byte("m"), MacAlgorithm: "HMAC_SHA_256"})
+		return err
+	}},
+	{"VerifyMac", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.VerifyMac, &kmsapi.VerifyMacInput{KeyId: s.key, Message: []byte("m"), MacAlgorithm: "HMAC_SHA_256", Mac: s.blob})
+		return err
+	}},
+	{"DeriveSharedSecret", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.DeriveSharedSecret, &kmsapi.DeriveSharedSecretInput{KeyId: s.key, KeyAgreementAlgorithm: "ECDH", PublicKey: s.blob})
+		return err
+	}},
+	{"Encapsulate", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.Encapsulate, &kmsapi.EncapsulateInput{KeyId: s.key, EncapsulationAlgorithm: "ML_KEM"})
+		return err
+	}},
+	{"Decapsulate", "ok 1 3 5 11 14 ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.Decapsulate, &kmsapi.DecapsulateInput{KeyId: s.key, EncapsulationAlgorithm: "ML_KEM", SharedSecretCiphertextBlob: s.blob})
 		return err
 	}},
 	{"CreateGrant", "ok 1 3 5 ok 14 ok", func(s *subject) error {
@@ -181,16 +248,25 @@ func TestKeyStates(t *testing.T) {
 	}
 	f := newFixture(t)
 	other := f.key("")
-	public := must(f.admin(), f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{KeySpec: kmsapi.KeySpecEccNistP256, KeyUsage: kmsapi.KeyUsageTypeSignVerify}).KeyMetadata.KeyId
+	made := map[string]string{} // keys of other kinds, one for all states
+	for operation, kind := range stateKinds {
+		if name := string(kind.spec+"/") + string(kind.usage); made[name] == "" {
+			made[name] = f.newKey(kind.spec, kind.usage)
+		}
+		made[operation] = made[string(kind.spec+"/")+string(kind.usage)]
+	}
 	tested := map[string]bool{}
 	for i, row := range stateTable {
 		name, _, _ := strings.Cut(row.operation, " ")
 		tested[name] = true
 		want := strings.Fields(row.want)
 		for j, state := range keyStates {
-			s := &subject{f: f, key: f.key(""), other: other, public: public}
+			s := &subject{f: f, key: made[row.operation], other: other}
+			if s.key == "" {
+				s.key = f.key("")
+			}
 			s.alias, s.spare = "alias/s"+string(rune('a'+i%26))+"/"+s.key, "alias/spare/"+s.key
-			s.blob = f.encrypted(f.admin(), s.key, nil)
+			s.blob = f.stateBlob(row.operation, s.key)
 			if strings.Contains(row.operation, "Alias") {
 				must(f.admin(), f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: s.alias, TargetKeyId: s.key})
 			}
@@ -203,9 +279,6 @@ func TestKeyStates(t *testing.T) {
 				}).GrantId
 			}
 			id := s.key
-			if row.operation == "GetPublicKey" {
-				id = public
-			}
 			f.plant(id, func(k *keyRow) { k.State = state })
 			err := row.run(s)
 			note := footnotes[want[j]]
@@ -214,6 +287,9 @@ func TestKeyStates(t *testing.T) {
 				text = arnOf(id) + note[1]
 			}
 			wantError(t, row.operation+" in state "+string(state), err, note[0], text)
+			if made[row.operation] != "" {
+				f.plant(id, func(k *keyRow) { k.State = kmsapi.KeyStateEnabled })
+			}
 			switch {
 			case row.operation == "UpdateAlias from", row.operation == "UpdateAlias to":
 				for _, name := range []string{s.alias, s.spare} { // other has room for 50
@@ -233,6 +309,24 @@ func TestKeyStates(t *testing.T) {
 			t.Errorf("%s is not in the table of key states", op.Name)
 		}
 	}
+}
+
+// stateBlob is what an operation of the table is given, made while the key serves.
+func (f *fixture) stateBlob(operation, key string) []byte {
+	f.Helper()
+	switch kind := stateKinds[operation]; {
+	case operation == "DeriveSharedSecret", operation == "GetPublicKey":
+		return f.publicKey(key)
+	case kind.usage == usageSign:
+		return must(f.admin(), f, kmsapi.Sign, &kmsapi.SignInput{KeyId: key, Message: []byte("m"), SigningAlgorithm: "ECDSA_SHA_256"}).Signature
+	case kind.usage == usageMAC:
+		return must(f.admin(), f, kmsapi.GenerateMac, &kmsapi.GenerateMacInput{KeyId: key, Message: []byte("m"), MacAlgorithm: "HMAC_SHA_256"}).Mac
+	case kind.usage == usageKEM:
+		return must(f.admin(), f, kmsapi.Encapsulate, &kmsapi.EncapsulateInput{KeyId: key, EncapsulationAlgorithm: "ML_KEM"}).SharedSecretCiphertextBlob
+	case kind.usage == usageEncrypt:
+		return must(f.admin(), f, kmsapi.Encrypt, &kmsapi.EncryptInput{KeyId: key, Plaintext: []byte("p"), EncryptionAlgorithm: oaepSHA256}).CiphertextBlob
+	}
+	return f.encrypted(f.admin(), key, nil)
 }
 
 // A state that this version does not know is refused, not taken for usable.
