@@ -2,6 +2,19 @@
 
 package kms
 
+// AlgorithmSpec is an enumeration of the API.
+type AlgorithmSpec string
+
+// The values of AlgorithmSpec.
+const (
+	AlgorithmSpecRsaesPkcs1V15       AlgorithmSpec = "RSAES_PKCS1_V1_5"
+	AlgorithmSpecRsaesOaepSha1       AlgorithmSpec = "RSAES_OAEP_SHA_1"
+	AlgorithmSpecRsaesOaepSha256     AlgorithmSpec = "RSAES_OAEP_SHA_256"
+	AlgorithmSpecRsaAesKeyWrapSha1   AlgorithmSpec = "RSA_AES_KEY_WRAP_SHA_1"
+	AlgorithmSpecRsaAesKeyWrapSha256 AlgorithmSpec = "RSA_AES_KEY_WRAP_SHA_256"
+	AlgorithmSpecSm2pke              AlgorithmSpec = "SM2PKE"
+)
+
 // CustomerMasterKeySpec is an enumeration of the API.
 type CustomerMasterKeySpec string
 
@@ -121,6 +134,15 @@ const (
 	ImportStatePendingImport ImportState = "PENDING_IMPORT"
 )
 
+// ImportType is an enumeration of the API.
+type ImportType string
+
+// The values of ImportType.
+const (
+	ImportTypeNewKeyMaterial      ImportType = "NEW_KEY_MATERIAL"
+	ImportTypeExistingKeyMaterial ImportType = "EXISTING_KEY_MATERIAL"
+)
+
 // IncludeKeyMaterial is an enumeration of the API.
 type IncludeKeyMaterial string
 
@@ -144,6 +166,27 @@ type KeyEncryptionMechanism string
 // The values of KeyEncryptionMechanism.
 const (
 	KeyEncryptionMechanismRsaesOaepSha256 KeyEncryptionMechanism = "RSAES_OAEP_SHA_256"
+)
+
+// KeyLastUsageTrackingOperation is an enumeration of the API.
+type KeyLastUsageTrackingOperation string
+
+// The values of KeyLastUsageTrackingOperation.
+const (
+	KeyLastUsageTrackingOperationDecrypt                             KeyLastUsageTrackingOperation = "Decrypt"
+	KeyLastUsageTrackingOperationDeriveSharedSecret                  KeyLastUsageTrackingOperation = "DeriveSharedSecret"
+	KeyLastUsageTrackingOperationEncrypt                             KeyLastUsageTrackingOperation = "Encrypt"
+	KeyLastUsageTrackingOperationGenerateDataKey                     KeyLastUsageTrackingOperation = "GenerateDataKey"
+	KeyLastUsageTrackingOperationGenerateDataKeyPair                 KeyLastUsageTrackingOperation = "GenerateDataKeyPair"
+	KeyLastUsageTrackingOperationGenerateDataKeyPairWithoutPlaintext KeyLastUsageTrackingOperation = "GenerateDataKeyPairWithoutPlaintext"
+	KeyLastUsageTrackingOperationGenerateDataKeyWithoutPlaintext     KeyLastUsageTrackingOperation = "GenerateDataKeyWithoutPlaintext"
+	KeyLastUsageTrackingOperationGenerateMac                         KeyLastUsageTrackingOperation = "GenerateMac"
+	KeyLastUsageTrackingOperationReEncrypt                           KeyLastUsageTrackingOperation = "ReEncrypt"
+	KeyLastUsageTrackingOperationSign                                KeyLastUsageTrackingOperation = "Sign"
+	KeyLastUsageTrackingOperationVerify                              KeyLastUsageTrackingOperation = "Verify"
+	KeyLastUsageTrackingOperationVerifyMac                           KeyLastUsageTrackingOperation = "VerifyMac"
+	KeyLastUsageTrackingOperationEncapsulate                         KeyLastUsageTrackingOperation = "Encapsulate"
+	KeyLastUsageTrackingOperationDecapsulate                         KeyLastUsageTrackingOperation = "Decapsulate"
 )
 
 // KeyManagerType is an enumeration of the API.
@@ -297,4 +340,15 @@ const (
 	SigningAlgorithmSpecMlDsaShake256        SigningAlgorithmSpec = "ML_DSA_SHAKE_256"
 	SigningAlgorithmSpecEd25519Sha512        SigningAlgorithmSpec = "ED25519_SHA_512"
 	SigningAlgorithmSpecEd25519PhSha512      SigningAlgorithmSpec = "ED25519_PH_SHA_512"
+)
+
+// WrappingKeySpec is an enumeration of the API.
+type WrappingKeySpec string
+
+// The values of WrappingKeySpec.
+const (
+	WrappingKeySpecRsa2048 WrappingKeySpec = "RSA_2048"
+	WrappingKeySpecRsa3072 WrappingKeySpec = "RSA_3072"
+	WrappingKeySpecRsa4096 WrappingKeySpec = "RSA_4096"
+	WrappingKeySpecSm2     WrappingKeySpec = "SM2"
 )

@@ -53,9 +53,19 @@ func DryRunOperationException(format string, args ...any) *schema.Error {
 	return schema.NewError("DryRunOperationException", 400, format, args...)
 }
 
+// ExpiredImportTokenException makes the error with code ExpiredImportTokenException and HTTP status 400.
+func ExpiredImportTokenException(format string, args ...any) *schema.Error {
+	return schema.NewError("ExpiredImportTokenException", 400, format, args...)
+}
+
 // IncorrectKeyException makes the error with code IncorrectKeyException and HTTP status 400.
 func IncorrectKeyException(format string, args ...any) *schema.Error {
 	return schema.NewError("IncorrectKeyException", 400, format, args...)
+}
+
+// IncorrectKeyMaterialException makes the error with code IncorrectKeyMaterialException and HTTP status 400.
+func IncorrectKeyMaterialException(format string, args ...any) *schema.Error {
+	return schema.NewError("IncorrectKeyMaterialException", 400, format, args...)
 }
 
 // InvalidAliasNameException makes the error with code InvalidAliasNameException and HTTP status 400.
@@ -81,6 +91,11 @@ func InvalidGrantIdException(format string, args ...any) *schema.Error {
 // InvalidGrantTokenException makes the error with code InvalidGrantTokenException and HTTP status 400.
 func InvalidGrantTokenException(format string, args ...any) *schema.Error {
 	return schema.NewError("InvalidGrantTokenException", 400, format, args...)
+}
+
+// InvalidImportTokenException makes the error with code InvalidImportTokenException and HTTP status 400.
+func InvalidImportTokenException(format string, args ...any) *schema.Error {
+	return schema.NewError("InvalidImportTokenException", 400, format, args...)
 }
 
 // InvalidKeyUsageException makes the error with code InvalidKeyUsageException and HTTP status 400.
@@ -180,12 +195,15 @@ func Errors() map[string]func(format string, args ...any) *schema.Error {
 		"DependencyTimeoutException":                   DependencyTimeoutException,
 		"DisabledException":                            DisabledException,
 		"DryRunOperationException":                     DryRunOperationException,
+		"ExpiredImportTokenException":                  ExpiredImportTokenException,
 		"IncorrectKeyException":                        IncorrectKeyException,
+		"IncorrectKeyMaterialException":                IncorrectKeyMaterialException,
 		"InvalidAliasNameException":                    InvalidAliasNameException,
 		"InvalidArnException":                          InvalidArnException,
 		"InvalidCiphertextException":                   InvalidCiphertextException,
 		"InvalidGrantIdException":                      InvalidGrantIdException,
 		"InvalidGrantTokenException":                   InvalidGrantTokenException,
+		"InvalidImportTokenException":                  InvalidImportTokenException,
 		"InvalidKeyUsageException":                     InvalidKeyUsageException,
 		"InvalidMarkerException":                       InvalidMarkerException,
 		"KMSInternalException":                         KMSInternalException,

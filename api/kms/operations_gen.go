@@ -85,6 +85,7 @@ func Operations() []*schema.Operation {
 		Decapsulate.Operation,
 		Decrypt.Operation,
 		DeleteAlias.Operation,
+		DeleteImportedKeyMaterial.Operation,
 		DeriveSharedSecret.Operation,
 		DescribeKey.Operation,
 		DisableKey.Operation,
@@ -99,9 +100,12 @@ func Operations() []*schema.Operation {
 		GenerateDataKeyWithoutPlaintext.Operation,
 		GenerateMac.Operation,
 		GenerateRandom.Operation,
+		GetKeyLastUsage.Operation,
 		GetKeyPolicy.Operation,
 		GetKeyRotationStatus.Operation,
+		GetParametersForImport.Operation,
 		GetPublicKey.Operation,
+		ImportKeyMaterial.Operation,
 		ListAliases.Operation,
 		ListGrants.Operation,
 		ListKeyPolicies.Operation,
@@ -111,6 +115,7 @@ func Operations() []*schema.Operation {
 		ListRetirableGrants.Operation,
 		PutKeyPolicy.Operation,
 		ReEncrypt.Operation,
+		ReplicateKey.Operation,
 		RetireGrant.Operation,
 		RevokeGrant.Operation,
 		RotateKeyOnDemand.Operation,
@@ -120,6 +125,7 @@ func Operations() []*schema.Operation {
 		UntagResource.Operation,
 		UpdateAlias.Operation,
 		UpdateKeyDescription.Operation,
+		UpdatePrimaryRegion.Operation,
 		Verify.Operation,
 		VerifyMac.Operation,
 	}
@@ -214,6 +220,19 @@ var DeleteAlias = schema.Op[DeleteAliasInput, schema.Nothing]{Operation: &schema
 	Input:     shapeDeleteAliasInput,
 	NewInput:  func() any { return new(DeleteAliasInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// DeleteImportedKeyMaterial is the operation of that name.
+var DeleteImportedKeyMaterial = schema.Op[DeleteImportedKeyMaterialInput, DeleteImportedKeyMaterialOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DeleteImportedKeyMaterial",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDeleteImportedKeyMaterialInput,
+	Output:    shapeDeleteImportedKeyMaterialOutput,
+	NewInput:  func() any { return new(DeleteImportedKeyMaterialInput) },
+	NewOutput: func() any { return new(DeleteImportedKeyMaterialOutput) },
 }}
 
 // DeriveSharedSecret is the operation of that name.
@@ -404,6 +423,20 @@ var GenerateRandom = schema.Op[GenerateRandomInput, GenerateRandomOutput]{Operat
 	NewOutput: func() any { return new(GenerateRandomOutput) },
 }}
 
+// GetKeyLastUsage is the operation of that name.
+var GetKeyLastUsage = schema.Op[GetKeyLastUsageInput, GetKeyLastUsageOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "GetKeyLastUsage",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeGetKeyLastUsageInput,
+	Output:    shapeGetKeyLastUsageOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(GetKeyLastUsageInput) },
+	NewOutput: func() any { return new(GetKeyLastUsageOutput) },
+}}
+
 // GetKeyPolicy is the operation of that name.
 var GetKeyPolicy = schema.Op[GetKeyPolicyInput, GetKeyPolicyOutput]{Operation: &schema.Operation{
 	Service:   Service,
@@ -432,6 +465,20 @@ var GetKeyRotationStatus = schema.Op[GetKeyRotationStatusInput, GetKeyRotationSt
 	NewOutput: func() any { return new(GetKeyRotationStatusOutput) },
 }}
 
+// GetParametersForImport is the operation of that name.
+var GetParametersForImport = schema.Op[GetParametersForImportInput, GetParametersForImportOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "GetParametersForImport",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeGetParametersForImportInput,
+	Output:    shapeGetParametersForImportOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(GetParametersForImportInput) },
+	NewOutput: func() any { return new(GetParametersForImportOutput) },
+}}
+
 // GetPublicKey is the operation of that name.
 var GetPublicKey = schema.Op[GetPublicKeyInput, GetPublicKeyOutput]{Operation: &schema.Operation{
 	Service:   Service,
@@ -444,6 +491,19 @@ var GetPublicKey = schema.Op[GetPublicKeyInput, GetPublicKeyOutput]{Operation: &
 	ReadOnly:  true,
 	NewInput:  func() any { return new(GetPublicKeyInput) },
 	NewOutput: func() any { return new(GetPublicKeyOutput) },
+}}
+
+// ImportKeyMaterial is the operation of that name.
+var ImportKeyMaterial = schema.Op[ImportKeyMaterialInput, ImportKeyMaterialOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "ImportKeyMaterial",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeImportKeyMaterialInput,
+	Output:    shapeImportKeyMaterialOutput,
+	NewInput:  func() any { return new(ImportKeyMaterialInput) },
+	NewOutput: func() any { return new(ImportKeyMaterialOutput) },
 }}
 
 // ListAliases is the operation of that name.
@@ -570,6 +630,19 @@ var ReEncrypt = schema.Op[ReEncryptInput, ReEncryptOutput]{Operation: &schema.Op
 	NewOutput: func() any { return new(ReEncryptOutput) },
 }}
 
+// ReplicateKey is the operation of that name.
+var ReplicateKey = schema.Op[ReplicateKeyInput, ReplicateKeyOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "ReplicateKey",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeReplicateKeyInput,
+	Output:    shapeReplicateKeyOutput,
+	NewInput:  func() any { return new(ReplicateKeyInput) },
+	NewOutput: func() any { return new(ReplicateKeyOutput) },
+}}
+
 // RetireGrant is the operation of that name.
 var RetireGrant = schema.Op[RetireGrantInput, schema.Nothing]{Operation: &schema.Operation{
 	Service:   Service,
@@ -679,6 +752,18 @@ var UpdateKeyDescription = schema.Op[UpdateKeyDescriptionInput, schema.Nothing]{
 	Status:    200,
 	Input:     shapeUpdateKeyDescriptionInput,
 	NewInput:  func() any { return new(UpdateKeyDescriptionInput) },
+	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// UpdatePrimaryRegion is the operation of that name.
+var UpdatePrimaryRegion = schema.Op[UpdatePrimaryRegionInput, schema.Nothing]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "UpdatePrimaryRegion",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeUpdatePrimaryRegionInput,
+	NewInput:  func() any { return new(UpdatePrimaryRegionInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 

@@ -11,6 +11,19 @@ var shapeAWSAccountIdType = &schema.Shape{
 	Kind: schema.String,
 }
 
+var shapeAlgorithmSpec = &schema.Shape{
+	Name: "AlgorithmSpec",
+	Kind: schema.String,
+	Enum: []string{
+		"RSAES_PKCS1_V1_5",
+		"RSAES_OAEP_SHA_1",
+		"RSAES_OAEP_SHA_256",
+		"RSA_AES_KEY_WRAP_SHA_1",
+		"RSA_AES_KEY_WRAP_SHA_256",
+		"SM2PKE",
+	},
+}
+
 var shapeAliasList = &schema.Shape{
 	Name: "AliasList",
 	Kind: schema.List,
@@ -49,6 +62,14 @@ var shapeAttestationDocumentType = &schema.Shape{
 	Kind: schema.Blob,
 	Min:  new(1.0),
 	Max:  new(262144.0),
+}
+
+var shapeBackingKeyIdResponseType = &schema.Shape{
+	Name:    "BackingKeyIdResponseType",
+	Kind:    schema.String,
+	Min:     new(0.0),
+	Max:     new(64.0),
+	Pattern: `^[a-f0-9]+$`,
 }
 
 var shapeBackingKeyIdType = &schema.Shape{
@@ -93,6 +114,11 @@ var shapeCloudHsmClusterIdType = &schema.Shape{
 	Min:     new(19.0),
 	Max:     new(24.0),
 	Pattern: `cluster-[2-7a-zA-Z]{11,16}`,
+}
+
+var shapeCloudTrailEventIdType = &schema.Shape{
+	Name: "CloudTrailEventIdType",
+	Kind: schema.String,
 }
 
 var shapeCreateAliasInput = &schema.Shape{
@@ -270,6 +296,24 @@ var shapeDeleteAliasInput = &schema.Shape{
 	Kind: schema.Structure,
 	Members: []schema.Member{
 		{Name: "AliasName", Shape: shapeAliasNameType, Required: true},
+	},
+}
+
+var shapeDeleteImportedKeyMaterialInput = &schema.Shape{
+	Name: "DeleteImportedKeyMaterialInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "KeyMaterialId", Shape: shapeBackingKeyIdType},
+	},
+}
+
+var shapeDeleteImportedKeyMaterialOutput = &schema.Shape{
+	Name: "DeleteImportedKeyMaterialOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "KeyMaterialId", Shape: shapeBackingKeyIdResponseType},
 	},
 }
 
@@ -612,6 +656,25 @@ var shapeGenerateRandomOutput = &schema.Shape{
 	},
 }
 
+var shapeGetKeyLastUsageInput = &schema.Shape{
+	Name: "GetKeyLastUsageInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+	},
+}
+
+var shapeGetKeyLastUsageOutput = &schema.Shape{
+	Name: "GetKeyLastUsageOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "KeyLastUsage", Shape: shapeKeyLastUsageData},
+		{Name: "TrackingStartDate", Shape: shapeDateType},
+		{Name: "KeyCreationDate", Shape: shapeDateType},
+	},
+}
+
 var shapeGetKeyPolicyInput = &schema.Shape{
 	Name: "GetKeyPolicyInput",
 	Kind: schema.Structure,
@@ -647,6 +710,27 @@ var shapeGetKeyRotationStatusOutput = &schema.Shape{
 		{Name: "RotationPeriodInDays", Shape: shapeRotationPeriodInDaysType},
 		{Name: "NextRotationDate", Shape: shapeDateType},
 		{Name: "OnDemandRotationStartDate", Shape: shapeDateType},
+	},
+}
+
+var shapeGetParametersForImportInput = &schema.Shape{
+	Name: "GetParametersForImportInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "WrappingAlgorithm", Shape: shapeAlgorithmSpec, Required: true},
+		{Name: "WrappingKeySpec", Shape: shapeWrappingKeySpec, Required: true},
+	},
+}
+
+var shapeGetParametersForImportOutput = &schema.Shape{
+	Name: "GetParametersForImportOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "ImportToken", Shape: shapeCiphertextType},
+		{Name: "PublicKey", Shape: shapePlaintextType},
+		{Name: "ParametersValidTo", Shape: shapeDateType},
 	},
 }
 
@@ -781,12 +865,45 @@ var shapeGrantTokenType = &schema.Shape{
 	Sensitive: true,
 }
 
+var shapeImportKeyMaterialInput = &schema.Shape{
+	Name: "ImportKeyMaterialInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "ImportToken", Shape: shapeCiphertextType, Required: true},
+		{Name: "EncryptedKeyMaterial", Shape: shapeCiphertextType, Required: true},
+		{Name: "ValidTo", Shape: shapeDateType},
+		{Name: "ExpirationModel", Shape: shapeExpirationModelType},
+		{Name: "ImportType", Shape: shapeImportType},
+		{Name: "KeyMaterialDescription", Shape: shapeKeyMaterialDescriptionType},
+		{Name: "KeyMaterialId", Shape: shapeBackingKeyIdType},
+	},
+}
+
+var shapeImportKeyMaterialOutput = &schema.Shape{
+	Name: "ImportKeyMaterialOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType},
+		{Name: "KeyMaterialId", Shape: shapeBackingKeyIdType},
+	},
+}
+
 var shapeImportState = &schema.Shape{
 	Name: "ImportState",
 	Kind: schema.String,
 	Enum: []string{
 		"IMPORTED",
 		"PENDING_IMPORT",
+	},
+}
+
+var shapeImportType = &schema.Shape{
+	Name: "ImportType",
+	Kind: schema.String,
+	Enum: []string{
+		"NEW_KEY_MATERIAL",
+		"EXISTING_KEY_MATERIAL",
 	},
 }
 
@@ -826,6 +943,38 @@ var shapeKeyIdType = &schema.Shape{
 	Kind: schema.String,
 	Min:  new(1.0),
 	Max:  new(2048.0),
+}
+
+var shapeKeyLastUsageData = &schema.Shape{
+	Name: "KeyLastUsageData",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Operation", Shape: shapeKeyLastUsageTrackingOperation},
+		{Name: "Timestamp", Shape: shapeDateType},
+		{Name: "CloudTrailEventId", Shape: shapeCloudTrailEventIdType},
+		{Name: "KmsRequestId", Shape: shapeKmsRequestIdType},
+	},
+}
+
+var shapeKeyLastUsageTrackingOperation = &schema.Shape{
+	Name: "KeyLastUsageTrackingOperation",
+	Kind: schema.String,
+	Enum: []string{
+		"Decrypt",
+		"DeriveSharedSecret",
+		"Encrypt",
+		"GenerateDataKey",
+		"GenerateDataKeyPair",
+		"GenerateDataKeyPairWithoutPlaintext",
+		"GenerateDataKeyWithoutPlaintext",
+		"GenerateMac",
+		"ReEncrypt",
+		"Sign",
+		"Verify",
+		"VerifyMac",
+		"Encapsulate",
+		"Decapsulate",
+	},
 }
 
 var shapeKeyList = &schema.Shape{
@@ -957,6 +1106,11 @@ var shapeKeyUsageType = &schema.Shape{
 		"KEY_AGREEMENT",
 		"ENCAPSULATE_DECAPSULATE",
 	},
+}
+
+var shapeKmsRequestIdType = &schema.Shape{
+	Name: "KmsRequestIdType",
+	Kind: schema.String,
 }
 
 var shapeLimitType = &schema.Shape{
@@ -1314,6 +1468,29 @@ var shapeRegionType = &schema.Shape{
 	Pattern: `^([a-z]+-){2,3}\d+$`,
 }
 
+var shapeReplicateKeyInput = &schema.Shape{
+	Name: "ReplicateKeyInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "ReplicaRegion", Shape: shapeRegionType, Required: true},
+		{Name: "Policy", Shape: shapePolicyType},
+		{Name: "BypassPolicyLockoutSafetyCheck", Shape: shapeBooleanType},
+		{Name: "Description", Shape: shapeDescriptionType},
+		{Name: "Tags", Shape: shapeTagList},
+	},
+}
+
+var shapeReplicateKeyOutput = &schema.Shape{
+	Name: "ReplicateKeyOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "ReplicaKeyMetadata", Shape: shapeKeyMetadata},
+		{Name: "ReplicaPolicy", Shape: shapePolicyType},
+		{Name: "ReplicaTags", Shape: shapeTagList},
+	},
+}
+
 var shapeResourceOwnerType = &schema.Shape{
 	Name: "ResourceOwnerType",
 	Kind: schema.String,
@@ -1554,6 +1731,15 @@ var shapeUpdateKeyDescriptionInput = &schema.Shape{
 	},
 }
 
+var shapeUpdatePrimaryRegionInput = &schema.Shape{
+	Name: "UpdatePrimaryRegionInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
+		{Name: "PrimaryRegion", Shape: shapeRegionType, Required: true},
+	},
+}
+
 var shapeVerifyInput = &schema.Shape{
 	Name: "VerifyInput",
 	Kind: schema.Structure,
@@ -1598,6 +1784,17 @@ var shapeVerifyOutput = &schema.Shape{
 		{Name: "KeyId", Shape: shapeKeyIdType},
 		{Name: "SignatureValid", Shape: shapeBooleanType},
 		{Name: "SigningAlgorithm", Shape: shapeSigningAlgorithmSpec},
+	},
+}
+
+var shapeWrappingKeySpec = &schema.Shape{
+	Name: "WrappingKeySpec",
+	Kind: schema.String,
+	Enum: []string{
+		"RSA_2048",
+		"RSA_3072",
+		"RSA_4096",
+		"SM2",
 	},
 }
 

@@ -113,6 +113,18 @@ type DeleteAliasInput struct {
 	AliasName string
 }
 
+// DeleteImportedKeyMaterialInput is the input of DeleteImportedKeyMaterial.
+type DeleteImportedKeyMaterialInput struct {
+	KeyId         string
+	KeyMaterialId *string
+}
+
+// DeleteImportedKeyMaterialOutput is the output of DeleteImportedKeyMaterial.
+type DeleteImportedKeyMaterialOutput struct {
+	KeyId         *string
+	KeyMaterialId *string
+}
+
 // DeriveSharedSecretInput is the input of DeriveSharedSecret.
 type DeriveSharedSecretInput struct {
 	KeyId                 string
@@ -302,6 +314,19 @@ type GenerateRandomOutput struct {
 	CiphertextForRecipient []byte
 }
 
+// GetKeyLastUsageInput is the input of GetKeyLastUsage.
+type GetKeyLastUsageInput struct {
+	KeyId string
+}
+
+// GetKeyLastUsageOutput is the output of GetKeyLastUsage.
+type GetKeyLastUsageOutput struct {
+	KeyId             *string
+	KeyLastUsage      *KeyLastUsageData
+	TrackingStartDate *time.Time
+	KeyCreationDate   *time.Time
+}
+
 // GetKeyPolicyInput is the input of GetKeyPolicy.
 type GetKeyPolicyInput struct {
 	KeyId      string
@@ -326,6 +351,21 @@ type GetKeyRotationStatusOutput struct {
 	RotationPeriodInDays      *int32
 	NextRotationDate          *time.Time
 	OnDemandRotationStartDate *time.Time
+}
+
+// GetParametersForImportInput is the input of GetParametersForImport.
+type GetParametersForImportInput struct {
+	KeyId             string
+	WrappingAlgorithm AlgorithmSpec
+	WrappingKeySpec   WrappingKeySpec
+}
+
+// GetParametersForImportOutput is the output of GetParametersForImport.
+type GetParametersForImportOutput struct {
+	KeyId             *string
+	ImportToken       []byte
+	PublicKey         []byte
+	ParametersValidTo *time.Time
 }
 
 // GetPublicKeyInput is the input of GetPublicKey.
@@ -367,6 +407,32 @@ type GrantListEntry struct {
 	Constraints              *GrantConstraints
 	GranteeServicePrincipal  *string
 	RetiringServicePrincipal *string
+}
+
+// ImportKeyMaterialInput is the input of ImportKeyMaterial.
+type ImportKeyMaterialInput struct {
+	KeyId                  string
+	ImportToken            []byte
+	EncryptedKeyMaterial   []byte
+	ValidTo                *time.Time
+	ExpirationModel        ExpirationModelType
+	ImportType             ImportType
+	KeyMaterialDescription *string
+	KeyMaterialId          *string
+}
+
+// ImportKeyMaterialOutput is the output of ImportKeyMaterial.
+type ImportKeyMaterialOutput struct {
+	KeyId         *string
+	KeyMaterialId *string
+}
+
+// KeyLastUsageData is a structure of the API.
+type KeyLastUsageData struct {
+	Operation         KeyLastUsageTrackingOperation
+	Timestamp         *time.Time
+	CloudTrailEventId *string
+	KmsRequestId      *string
 }
 
 // KeyListEntry is a structure of the API.
@@ -561,6 +627,23 @@ type RecipientInfo struct {
 	AttestationDocument    []byte
 }
 
+// ReplicateKeyInput is the input of ReplicateKey.
+type ReplicateKeyInput struct {
+	KeyId                          string
+	ReplicaRegion                  string
+	Policy                         *string
+	BypassPolicyLockoutSafetyCheck *bool
+	Description                    *string
+	Tags                           []Tag
+}
+
+// ReplicateKeyOutput is the output of ReplicateKey.
+type ReplicateKeyOutput struct {
+	ReplicaKeyMetadata *KeyMetadata
+	ReplicaPolicy      *string
+	ReplicaTags        []Tag
+}
+
 // RetireGrantInput is the input of RetireGrant.
 type RetireGrantInput struct {
 	GrantToken *string
@@ -658,6 +741,12 @@ type UpdateAliasInput struct {
 type UpdateKeyDescriptionInput struct {
 	KeyId       string
 	Description string
+}
+
+// UpdatePrimaryRegionInput is the input of UpdatePrimaryRegion.
+type UpdatePrimaryRegionInput struct {
+	KeyId         string
+	PrimaryRegion string
 }
 
 // VerifyInput is the input of Verify.
