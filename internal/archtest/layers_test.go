@@ -43,6 +43,7 @@ var layers = map[string]layer{
 	"internal/secret":   foundation,
 	"internal/sigv4":    foundation,
 	"internal/store":    foundation,
+	"internal/xks":      foundation,
 
 	"internal/protocol": pipeline,
 
@@ -148,7 +149,7 @@ var exclusive = []struct {
 	why     string
 }{
 	{
-		imports: "net/http/", only: []string{"internal/sigv4", "internal/oidc", "internal/protocol", "internal/client", "internal/console", "internal/server", "cmd"},
+		imports: "net/http/", only: []string{"internal/sigv4", "internal/oidc", "internal/xks", "internal/protocol", "internal/client", "internal/console", "internal/server", "cmd"},
 		tests: true, why: "services and engines know shapes, not HTTP",
 	},
 	{
