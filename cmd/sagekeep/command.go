@@ -30,7 +30,7 @@ type command struct {
 func commands() []*command {
 	return []*command{
 		serveCommand(), envCommand(), accountCommand(), collectionCommand(), demoCommand(),
-		policyCommand(), benchCommand(), doctorCommand(), completionCommand(), versionCommand(),
+		policyCommand(), sealCommand(), benchCommand(), doctorCommand(), completionCommand(), versionCommand(),
 	}
 }
 

@@ -90,16 +90,16 @@ func examine(ctx context.Context, dir, sealText string) []finding {
 		}
 		out = append(out, modeOf(filepath.Base(name), path, 0o077))
 	}
-	out = append(out, sealOf(dir, sealText), rowsOf(dir), credentialsOf(dir), spaceOf(dir))
+	out = append(out, sealOf(ctx, dir, sealText), rowsOf(dir), credentialsOf(dir), spaceOf(dir))
 	return append(out, serverOf(ctx, dir)...)
 }
 
 // sealOf opens the keyring as a start would.
-func sealOf(dir, sealText string) finding {
-	err := server.CheckSeal(dir, sealText)
+func sealOf(ctx context.Context, dir, sealText string) finding {
+	err := server.CheckSeal(ctx, dir, sealText)
 	switch {
 	case errors.Is(err, server.ErrSealElsewhere):
-		return finding{Check: "seal", OK: true, Detail: "not checked: " + err.Error(), Advice: "sagekeep doctor --seal file:PATH, passphrase-file:PATH or passphrase-env:NAME"}
+		return finding{Check: "seal", OK: true, Detail: "not checked: " + err.Error(), Advice: "sagekeep doctor --seal S, as given to serve; `sagekeep seal status` shows its kind"}
 	case err != nil:
 		return finding{Check: "seal", Detail: oneLine(err), Advice: "the server does not start like this: bring back what is missing from where it is kept"}
 	case sealText == "":

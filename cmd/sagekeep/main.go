@@ -16,6 +16,9 @@ import (
 
 func main() {
 	privateFiles()
+	if err := noCoreDumps(); err != nil {
+		fmt.Fprintf(os.Stderr, "sagekeep: core files stay possible: %s\n", err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A later signal ends the process at once. One that comes together with the
 	// first is the same wish: some tools signal the process and its group.

@@ -190,7 +190,7 @@ func TestServeRefuses(t *testing.T) {
 	if err := os.CopyFS(newer, os.DirFS(made)); err != nil {
 		t.Fatal(err)
 	}
-	edit(t, filepath.Join(newer, "keyring"), `"format": 1`, `"format": 99`)
+	edit(t, filepath.Join(newer, "keyring"), `"format": 2`, `"format": 99`)
 	otherKey := filepath.Join(t.TempDir(), "root.key")
 	if err := os.WriteFile(otherKey, []byte("sagekeep-root-key-1\n"+strings.Repeat("ab", 32)+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func serveFlags(f *flag.FlagSet) {
 	f.String("data-dir", "", "`DIR` that holds all data; made when missing")
 	f.String("listen", server.DefaultListen, "`ADDRESS` of the API; port 0 picks a free one")
 	f.String("account", server.DefaultAccount, "12-digit `ID` of the first account, made on the first start")
-	f.String("seal", "", "who holds the root key: file:PATH, passphrase-file:PATH or passphrase-env:NAME (default file:DIR/seal/root.key)")
+	f.String("seal", "", "who holds the root key: "+sealHelp+" (default file:DIR/seal/root.key)")
 	f.String("tls-cert", "", "PEM `FILE` with the certificate")
 	f.String("tls-key", "", "PEM `FILE` with its key")
 	f.Bool("tls-self-signed", false, "make a certificate at each start")

@@ -2,59 +2,12 @@ package envelope
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/sagekeep/sagekeep/internal/seal"
 	"github.com/sagekeep/sagekeep/internal/secret"
 )
-
-func testSeal(t *testing.T, dir string) seal.Seal {
-	t.Helper()
-	spec, err := seal.Parse("", dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := spec.Open(true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func TestKeyringReopens(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s, path := testSeal(t, dir), filepath.Join(dir, "keyring")
-	k, err := Create(path, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed, err := k.Seal("key", []byte("row 1"), []byte("value"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := Open(path, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := again.Open("key", []byte("row 1"), sealed); err != nil || string(got) != "value" {
-		t.Fatalf("Open = %q, %v", got, err)
-	}
-	if k.MAC("c", []byte("x")) != again.MAC("c", []byte("x")) || k.MAC("c", []byte("x")) == k.MAC("d", []byte("x")) {
-		t.Error("MACs are not stable, or not separated by class")
-	}
-	if !k.Derive("files").Equal(again.Derive("files")) || k.Derive("files").Equal(k.Derive("other")) {
-		t.Error("derived keys are not stable, or not separated by purpose")
-	}
-	if _, err := Open(path, testSeal(t, t.TempDir())); !errors.Is(err, seal.ErrWrong) {
-		t.Errorf("another root key: %v", err)
-	}
-}
 
 func TestSealedValuesAreBound(t *testing.T) {
 	t.Parallel()
@@ -81,31 +34,6 @@ func TestSealedValuesAreBound(t *testing.T) {
 		if _, err := k.Open("key", []byte("aad"), sealed[:i]); err == nil {
 			t.Errorf("cut to %d and opened", i)
 		}
-	}
-}
-
-func TestNewerFormatIsRefused(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s, path := testSeal(t, dir), filepath.Join(dir, "keyring")
-	if _, err := Create(path, s); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var f keyringFile
-	if err := json.Unmarshal(b, &f); err != nil {
-		t.Fatal(err)
-	}
-	f.Format = Format + 1
-	b, _ = json.Marshal(f)
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(path, s); !errors.Is(err, ErrNewer) {
-		t.Errorf("Open = %v", err)
 	}
 }
 
@@ -161,15 +89,13 @@ func FuzzOpenToken(f *testing.F) {
 
 func TestEpochs(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s, path := testSeal(t, dir), filepath.Join(dir, "epochs.json")
-	if _, err := OpenEpochs(path, s, false); err == nil {
-		t.Fatal("a missing epoch file was accepted where data exists")
-	}
-	e, err := OpenEpochs(path, s, true)
+	files := newFiles(t)
+	s := fileSeal(t, t.TempDir())
+	keys, err := CreateKeys(t.Context(), files, s)
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := keys.Epochs
 	dead, alive := secret.Random(), secret.Random()
 	wd, wa := e.Wrap([]byte("dead"), dead), e.Wrap([]byte("alive"), alive)
 	if _, err := e.Unwrap([]byte("other"), wd); !errors.Is(err, ErrSealed) {
@@ -179,8 +105,9 @@ func TestEpochs(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A crash here: both epochs are on disk, and the erasure is carried on.
-	if e, err = OpenEpochs(path, s, false); err != nil || !e.InErasure() {
-		t.Fatalf("reopen during erasure: %v", err)
+	e = openKeys(t, files, s).Epochs
+	if !e.InErasure() {
+		t.Fatal("the erasure is forgotten")
 	}
 	k, err := e.Unwrap([]byte("alive"), wa)
 	if err != nil || !k.Equal(alive) || e.Current(wa) {
@@ -197,8 +124,6 @@ func TestEpochs(t *testing.T) {
 		if k, err := e.Unwrap([]byte("alive"), wa); err != nil || !k.Equal(alive) {
 			t.Errorf("survivor: %v", err)
 		}
-		if e, err = OpenEpochs(path, s, false); err != nil {
-			t.Fatal(err)
-		}
+		e = openKeys(t, files, s).Epochs
 	}
 }

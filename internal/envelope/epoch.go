@@ -6,11 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"slices"
 	"sync"
 
-	"github.com/sagekeep/sagekeep/internal/durable"
 	"github.com/sagekeep/sagekeep/internal/seal"
 	"github.com/sagekeep/sagekeep/internal/secret"
 )
@@ -27,8 +26,13 @@ const epochIDSize = 8
 // the rows taken before cannot be opened with the seal of today. It may be used
 // concurrently.
 type Epochs struct {
-	path string
-	seal seal.Seal // nil = memory only
+	path  string // "" = memory only
+	store string // id of the data directory
+	write func(path string, b []byte) error
+
+	saving sync.Mutex // of the file, taken before mu
+	roots  []*root    // that the file is sealed under: one, or two while the seal changes
+	stale  bool       // the file holds copies under root keys that are gone
 
 	mu   sync.RWMutex
 	keys []epochKey // newest first: one, or two while an erasure is under way
@@ -38,54 +42,117 @@ type epochKey struct {
 	id   [epochIDSize]byte
 	key  secret.Key
 	aead cipher.AEAD
+	// format1 is the key as the seal sealed it in data format 1.
+	format1 []byte
 }
 
+// epochFile is the JSON document in DIR/seal/epoch.json.
 type epochFile struct {
 	Format int          `json:"format"`
 	Epochs []epochEntry `json:"epochs"` // newest first
 }
 
 type epochEntry struct {
-	ID  string `json:"id"`
-	Key []byte `json:"key"` // wrapped by the seal
+	ID   string      `json:"id"`
+	Key  []byte      `json:"key,omitempty"` // data format 1: sealed by the seal
+	Keys []epochCopy `json:"keys,omitempty"`
 }
 
-func epochAAD(id string) []byte { return []byte("sagekeep deletion epoch v1|" + id) }
+// epochCopy is an epoch's key under the root key of a generation.
+type epochCopy struct {
+	Generation uint64 `json:"generation"`
+	Key        []byte `json:"key"`
+}
 
-// OpenEpochs reads the epoch keys at path. With create a missing file is made;
-// otherwise it is an error, for the backing keys could not be opened.
-func OpenEpochs(path string, s seal.Seal, create bool) (*Epochs, error) {
-	e := &Epochs{path: path, seal: s}
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) && create {
-		return e, e.Begin()
+func (e *epochEntry) find(generation uint64) []byte {
+	for _, c := range e.Keys {
+		if c.Generation == generation {
+			return c.Key
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read deletion-epoch key: %w", err)
-	}
+	return nil
+}
+
+func parseEpochFile(b []byte) (epochFile, error) {
 	var f epochFile
+	if len(b) > maxKeyringFile {
+		return f, errors.New("deletion epochs: the file is too large")
+	}
 	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("parse %s: %w", path, err)
+		return f, fmt.Errorf("parse deletion epochs: %w", err)
 	}
 	if f.Format > Format {
-		return nil, fmt.Errorf("%s: %w", path, ErrNewer)
+		return f, fmt.Errorf("deletion epochs: data format %d: %w", f.Format, ErrNewer)
 	}
-	for _, entry := range f.Epochs {
-		raw, err := s.Unwrap(entry.Key, epochAAD(entry.ID))
+	if f.Format < 1 || len(f.Epochs) == 0 || len(f.Epochs) > 2 {
+		return f, fmt.Errorf("deletion epochs: the file holds %d epochs, want 1 or 2", len(f.Epochs))
+	}
+	for i := range f.Epochs {
+		entry := &f.Epochs[i]
+		if id, err := hex.DecodeString(entry.ID); err != nil || len(id) != epochIDSize {
+			return f, fmt.Errorf("deletion epochs: bad id %q", entry.ID)
+		}
+		if f.Format == 1 {
+			entry.Keys, entry.Key = []epochCopy{{Key: entry.Key}}, nil
+		}
+		if len(entry.Keys) == 0 || len(entry.Keys) > maxCopies {
+			return f, fmt.Errorf("deletion epochs: %d copies of epoch %s", len(entry.Keys), entry.ID)
+		}
+	}
+	return f, nil
+}
+
+func readEpochFile(path string) (epochFile, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return epochFile{}, fmt.Errorf("read deletion-epoch key: %w", err)
+	}
+	return parseEpochFile(b)
+}
+
+// openEpochs opens the epoch file under r; for generation 0, with s.
+func openEpochs(path, store string, r *root, s seal.Seal) (*Epochs, error) {
+	f, err := readEpochFile(path)
+	if err != nil {
+		return nil, err
+	}
+	e := &Epochs{path: path, store: store, roots: []*root{r}}
+	for i := range f.Epochs {
+		entry := &f.Epochs[i]
+		sealed := entry.find(r.generation)
+		if sealed == nil {
+			return nil, fmt.Errorf("%s and the keyring are not of one time: bring back the two that belong together", path)
+		}
+		k, err := openEpoch(entry.ID, sealed, store, r, s)
 		if err != nil {
 			return nil, fmt.Errorf("open deletion-epoch key: %w", err)
 		}
-		k, err := newEpochKey(entry.ID, raw)
-		clear(raw)
-		if err != nil {
-			return nil, err
-		}
 		e.keys = append(e.keys, k)
-	}
-	if len(e.keys) == 0 || len(e.keys) > 2 {
-		return nil, fmt.Errorf("%s holds %d epochs, want 1 or 2", path, len(e.keys))
+		e.stale = e.stale || len(entry.Keys) > 1
 	}
 	return e, nil
+}
+
+func openEpoch(id string, sealed []byte, store string, r *root, s seal.Seal) (epochKey, error) {
+	var raw, format1 []byte
+	var err error
+	if r.generation == 0 {
+		old, ok := s.(seal.Format1)
+		if !ok {
+			return epochKey{}, ErrSealed
+		}
+		format1 = sealed
+		raw, err = old.UnwrapFormat1(sealed, []byte("sagekeep deletion epoch v1|"+id))
+	} else {
+		raw, err = r.open(store, epochPurpose+id, sealed)
+	}
+	if err != nil {
+		return epochKey{}, err
+	}
+	defer clear(raw)
+	k, err := newEpochKey(id, raw)
+	k.format1 = format1
+	return k, err
 }
 
 // NewMemoryEpochs returns epochs that are stored nowhere.
@@ -159,9 +226,10 @@ func (e *Epochs) InErasure() bool {
 // Begin adds a new epoch, durably, and makes it the one that wraps. It does
 // nothing when an erasure is already under way.
 func (e *Epochs) Begin() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.keys) > 1 {
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	before := e.snapshot()
+	if len(before) > 1 {
 		return nil
 	}
 	raw := secret.Random()
@@ -169,45 +237,97 @@ func (e *Epochs) Begin() error {
 	if err != nil {
 		return err
 	}
-	keys := append([]epochKey{k}, e.keys...)
-	if err := e.save(keys); err != nil {
-		return err
-	}
-	e.keys = keys
-	return nil
+	return e.replace(append([]epochKey{k}, before...), e.roots)
 }
 
 // Finish destroys every epoch but the newest. What was not rewrapped by then is
 // erased.
 func (e *Epochs) Finish() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.save(e.keys[:1]); err != nil {
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	before := e.snapshot()
+	if err := e.replace(before[:1], e.roots); err != nil {
 		return err
 	}
-	for _, k := range e.keys[1:] {
+	for _, k := range before[1:] {
 		k.key.Erase()
 	}
-	e.keys = e.keys[:1]
 	return nil
 }
 
-func (e *Epochs) save(keys []epochKey) error {
-	if e.seal == nil {
-		return nil
-	}
-	f := epochFile{Format: Format}
-	for _, k := range keys {
-		id := hex.EncodeToString(k.id[:])
-		w, err := e.seal.Wrap(k.key.Bytes(), epochAAD(id))
+func (e *Epochs) snapshot() []epochKey {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return slices.Clone(e.keys)
+}
+
+// reseal makes the file hold the epochs under these root keys.
+func (e *Epochs) reseal(roots ...*root) error {
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	return e.replace(e.snapshot(), roots)
+}
+
+// replace writes the file, then takes keys and roots over. The caller holds
+// e.saving; readers go on meanwhile.
+func (e *Epochs) replace(keys []epochKey, roots []*root) error {
+	if e.path != "" {
+		b, err := e.encode(keys, roots)
 		if err != nil {
-			return fmt.Errorf("wrap deletion-epoch key: %w", err)
+			return err
 		}
-		f.Epochs = append(f.Epochs, epochEntry{ID: id, Key: w})
+		if err := e.write(e.path, b); err != nil {
+			e.stale = true // the file may hold either
+			return err
+		}
 	}
-	b, err := json.MarshalIndent(f, "", "  ")
+	e.roots, e.stale = roots, false
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.keys = keys
+	return nil
+}
+
+func (e *Epochs) encode(keys []epochKey, roots []*root) ([]byte, error) {
+	f := epochFile{Format: Format}
+	for i := range keys {
+		k := &keys[i]
+		entry := epochEntry{ID: hex.EncodeToString(k.id[:])}
+		for _, r := range roots {
+			c := epochCopy{Generation: r.generation, Key: k.format1}
+			if r.generation > 0 {
+				var err error
+				if c.Key, err = r.seal(e.store, epochPurpose+entry.ID, k.key.Bytes()); err != nil {
+					return nil, err
+				}
+			} else if c.Key == nil {
+				return nil, errors.New("deletion epochs: data format 1 takes no new epoch")
+			}
+			entry.Keys = append(entry.Keys, c)
+		}
+		f.Epochs = append(f.Epochs, entry)
+	}
+	return encodeFile(f)
+}
+
+// superfluous reports whether the file holds copies besides those under r.
+func (e *Epochs) superfluous(r *root) bool {
+	e.saving.Lock()
+	defer e.saving.Unlock()
+	return e.stale || len(e.roots) != 1 || e.roots[0] != r
+}
+
+// stored reports whether the file, opened under r, holds the epochs of e.
+func (e *Epochs) stored(r *root, s seal.Seal) (bool, error) {
+	e.saving.Lock() // no erasure meanwhile
+	defer e.saving.Unlock()
+	o, err := openEpochs(e.path, e.store, r, s)
 	if err != nil {
-		return fmt.Errorf("encode deletion epochs: %w", err)
+		return false, err
 	}
-	return durable.WriteFile(e.path, append(b, '\n'))
+	same := slices.EqualFunc(e.snapshot(), o.keys, func(a, b epochKey) bool { return a.id == b.id && a.key.Equal(b.key) })
+	for _, k := range o.keys {
+		k.key.Erase()
+	}
+	return same, nil
 }

@@ -11,20 +11,17 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
-	"github.com/sagekeep/sagekeep/internal/durable"
-	"github.com/sagekeep/sagekeep/internal/seal"
 	"github.com/sagekeep/sagekeep/internal/secret"
 )
 
 // Format is the newest data format this program reads and the one it writes.
-const Format = 1
+// Format 1, in which the seal sealed keyring and epochs itself, is read and
+// brought to this one.
+const Format = 2
 
 var (
 	// ErrNewer: the data directory was written by a newer version.
@@ -59,8 +56,6 @@ const (
 	maxOpeners   = 8192
 	// sealsPerSalt keeps every derived key far below 2^32 random nonces.
 	sealsPerSalt = 1 << 30
-	// maxKeyringFile bounds the keyring file, in bytes.
-	maxKeyringFile = 1 << 20
 )
 
 // classSealer is the key in use for new values of one class.
@@ -68,84 +63,6 @@ type classSealer struct {
 	header [headerSize]byte
 	aead   cipher.AEAD
 	used   int64
-}
-
-// keyringFile is the JSON document in DIR/keyring; see docs/formats/keyring.md.
-type keyringFile struct {
-	Format  int    `json:"format"`
-	ID      string `json:"id"`
-	Seal    string `json:"seal"`
-	Keyring []byte `json:"keyring"`
-}
-
-type keyringSecret struct {
-	Current  uint32            `json:"current"`
-	Versions map[uint32][]byte `json:"versions"`
-}
-
-func keyringAAD(id string) []byte { return []byte("sagekeep keyring v1|" + id) }
-
-// Create makes a keyring with one version and stores it, wrapped by s, at path.
-func Create(path string, s seal.Seal) (*Keyring, error) {
-	id := make([]byte, 16)
-	rand.Read(id)
-	k := newKeyring(hex.EncodeToString(id))
-	k.versions[1] = secret.Random()
-	k.current = 1
-	return k, k.save(path, s)
-}
-
-// Open reads the keyring at path. Errors: seal.ErrWrong, ErrNewer, and
-// fs.ErrNotExist when there is none.
-func Open(path string, s seal.Seal) (*Keyring, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read keyring: %w", err)
-	}
-	f, err := parseKeyringFile(b)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := s.Unwrap(f.Keyring, keyringAAD(f.ID))
-	if err != nil {
-		return nil, fmt.Errorf("open keyring: %w", err)
-	}
-	defer clear(plain)
-	var ks keyringSecret
-	if err := json.Unmarshal(plain, &ks); err != nil {
-		return nil, fmt.Errorf("parse keyring: %w", err)
-	}
-	k := newKeyring(f.ID)
-	for v, raw := range ks.Versions {
-		key, err := secret.New(raw)
-		if err != nil {
-			return nil, fmt.Errorf("keyring version %d: %w", v, err)
-		}
-		k.versions[v] = key
-		clear(raw)
-	}
-	k.current = ks.Current
-	if k.versions[k.current].IsZero() || k.versions[1].IsZero() {
-		return nil, errors.New("keyring: a needed version is missing")
-	}
-	return k, nil
-}
-
-func parseKeyringFile(b []byte) (keyringFile, error) {
-	var f keyringFile
-	if len(b) > maxKeyringFile {
-		return f, errors.New("keyring: the file is too large")
-	}
-	if err := json.Unmarshal(b, &f); err != nil {
-		return f, fmt.Errorf("parse keyring: %w", err)
-	}
-	if f.Format > Format {
-		return f, fmt.Errorf("data format %d: %w", f.Format, ErrNewer)
-	}
-	if f.Format < 1 || f.ID == "" || len(f.Keyring) == 0 {
-		return f, errors.New("keyring: not a sagekeep keyring")
-	}
-	return f, nil
 }
 
 func newKeyring(id string) *Keyring {
@@ -164,27 +81,6 @@ func NewMemory() *Keyring {
 	k.versions[1] = secret.Random()
 	k.current = 1
 	return k
-}
-
-func (k *Keyring) save(path string, s seal.Seal) error {
-	ks := keyringSecret{Current: k.current, Versions: map[uint32][]byte{}}
-	for v, key := range k.versions {
-		ks.Versions[v] = key.Bytes()
-	}
-	plain, err := json.Marshal(ks)
-	if err != nil {
-		return fmt.Errorf("encode keyring: %w", err)
-	}
-	defer clear(plain)
-	wrapped, err := s.Wrap(plain, keyringAAD(k.id))
-	if err != nil {
-		return fmt.Errorf("wrap keyring: %w", err)
-	}
-	b, err := json.MarshalIndent(keyringFile{Format: Format, ID: k.id, Seal: s.Kind(), Keyring: wrapped}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode keyring: %w", err)
-	}
-	return durable.WriteFile(path, append(b, '\n'))
 }
 
 // ID names the data directory; it is random and public.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +39,9 @@ const (
 type dataDir struct {
 	path    string
 	lock    *os.File
-	seal    seal.Seal
+	log     *slog.Logger
+	seal    seal.Spec // who holds the root key now
+	keys    *envelope.Keys
 	keyring *envelope.Keyring
 	epochs  *envelope.Epochs
 }
@@ -75,7 +78,7 @@ func inspectDir(path string) (fresh bool, err error) {
 
 // openDir locks the directory and opens seal, keyring and deletion epochs,
 // making them when the directory is fresh.
-func openDir(path string, spec seal.Spec) (*dataDir, error) {
+func openDir(ctx context.Context, path string, spec seal.Spec, log *slog.Logger) (*dataDir, error) {
 	// A directory that is refused is not written to, not even for its lock.
 	if _, err := inspectDir(path); err != nil {
 		return nil, err
@@ -83,12 +86,12 @@ func openDir(path string, spec seal.Spec) (*dataDir, error) {
 	if err := durable.MakeDir(path); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	d := &dataDir{path: path}
+	d := &dataDir{path: path, seal: spec, log: log}
 	var err error
 	if d.lock, err = lockFile(d.file(lockName)); err != nil {
 		return nil, err
 	}
-	if err := d.open(spec); err != nil {
+	if err := d.open(ctx); err != nil {
 		d.lock.Close()
 		return nil, err
 	}
@@ -97,31 +100,61 @@ func openDir(path string, spec seal.Spec) (*dataDir, error) {
 
 // open opens what the locked directory holds. Whether it is fresh is asked here
 // only: until the lock was ours another process may have made it.
-func (d *dataDir) open(spec seal.Spec) error {
+func (d *dataDir) open(ctx context.Context) error {
 	fresh, err := inspectDir(d.path)
 	if err != nil {
 		return err
 	}
-	if d.seal, err = spec.Open(fresh); err != nil {
+	s, err := d.seal.Open(seal.Options{Create: fresh, Log: d.log})
+	if err != nil {
 		return err
 	}
+	defer s.Close()
 	if err := durable.MakeDir(d.file(sealName)); err != nil {
 		return fmt.Errorf("make the seal directory: %w", err)
 	}
-	// Epochs first: a keyring marks a directory that is complete.
-	if d.epochs, err = openEpochs(d, fresh); err != nil {
-		return err
-	}
 	if fresh {
-		d.keyring, err = envelope.Create(d.file(keyringName), d.seal)
+		d.keys, err = d.create(ctx, s)
 	} else {
-		d.keyring, err = envelope.Open(d.file(keyringName), d.seal)
+		d.keys, err = envelope.OpenKeys(ctx, filesOf(d.path), s)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.path, err)
 	}
+	d.keyring, d.epochs = d.keys.Keyring, d.keys.Epochs
+	if err := d.upgrade(ctx); err != nil {
+		return fmt.Errorf("%s: %w", d.path, err)
+	}
 	return d.clean()
 }
+
+// filesOf are the two files that the seal of a data directory opens.
+func filesOf(dir string) envelope.Files {
+	return envelope.Files{Keyring: filepath.Join(dir, keyringName), Epochs: filepath.Join(dir, sealName, epochName)}
+}
+
+func (d *dataDir) create(ctx context.Context, s seal.Seal) (*envelope.Keys, error) {
+	files := filesOf(d.path)
+	if err := os.Remove(files.Epochs); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("replace the epoch of an unfinished start: %w", err)
+	}
+	return envelope.CreateKeys(ctx, files, s)
+}
+
+// upgrade brings data format 1 to the present one.
+func (d *dataDir) upgrade(ctx context.Context) error {
+	if !d.keys.OldFormat() {
+		return nil
+	}
+	d.log.Info("the keyring is brought to the present data format", "format", envelope.Format)
+	if _, err := d.keys.Reseal(ctx, d.reopen, nil); err != nil {
+		return fmt.Errorf("bring the keyring to data format %d: %w", envelope.Format, err)
+	}
+	return nil
+}
+
+// reopen opens the seal of a directory that exists.
+func (d *dataDir) reopen() (seal.Seal, error) { return d.seal.Open(seal.Options{Log: d.log}) }
 
 // clean removes what a process that was killed has left behind.
 func (d *dataDir) clean() error {
@@ -151,20 +184,6 @@ func (d *dataDir) makeRows() error {
 		return fmt.Errorf("make the row store: %w", err)
 	}
 	return nil
-}
-
-func openEpochs(d *dataDir, fresh bool) (*envelope.Epochs, error) {
-	path := d.file(sealName, epochName)
-	if fresh {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("replace the epoch of an unfinished start: %w", err)
-		}
-	}
-	e, err := envelope.OpenEpochs(path, d.seal, fresh)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.path, err)
-	}
-	return e, nil
 }
 
 // Credentials is the file DIR/credentials, mode 0600.

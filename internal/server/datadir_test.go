@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,7 +155,7 @@ func TestConcurrentFirstStarts(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				d, err := openDir(dir, spec)
+				d, err := openDir(t.Context(), dir, spec, slog.New(slog.DiscardHandler))
 				if errors.Is(err, ErrInUse) {
 					return
 				}

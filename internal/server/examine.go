@@ -1,11 +1,13 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/seal"
@@ -16,24 +18,49 @@ var ErrSealElsewhere = errors.New("the root key is not in the data directory: na
 
 // CheckSeal opens keyring and deletion epochs of a data directory as a start
 // would, and writes nothing. An empty seal means the key file in the directory;
-// without one there the answer is ErrSealElsewhere.
-func CheckSeal(dir, sealText string) error {
+// when another seal holds the root key, the answer is ErrSealElsewhere.
+func CheckSeal(ctx context.Context, dir, sealText string) error {
+	_, err := openSeal(ctx, dir, sealText)
+	return err
+}
+
+// openSeal opens what a seal opens, and writes nothing.
+func openSeal(ctx context.Context, dir, sealText string) (seal.Info, error) {
 	spec, err := seal.Parse(sealText, dir)
 	if err != nil {
-		return err
+		return seal.Info{}, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, sealName, "root.key")); sealText == "" && errors.Is(err, fs.ErrNotExist) {
-		return ErrSealElsewhere
+	if sealText == "" {
+		elsewhere, err := sealElsewhere(dir)
+		if err == nil && elsewhere {
+			err = ErrSealElsewhere
+		}
+		if err != nil {
+			return seal.Info{}, err
+		}
 	}
-	s, err := spec.Open(false)
+	s, err := spec.Open(seal.Options{})
 	if err != nil {
-		return err
+		return seal.Info{}, err
 	}
-	if _, err := envelope.Open(filepath.Join(dir, keyringName), s); err != nil {
-		return err
+	defer s.Close()
+	if _, err := envelope.OpenKeys(ctx, filesOf(dir), s); err != nil {
+		return seal.Info{}, err
 	}
-	_, err = envelope.OpenEpochs(filepath.Join(dir, sealName, epochName), s, false)
-	return err
+	return s.Info(ctx)
+}
+
+// sealElsewhere reports whether the key file in the directory is not what holds
+// the root key.
+func sealElsewhere(dir string) (bool, error) {
+	if _, err := os.Stat(filepath.Join(dir, sealName, rootKeyName)); errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	st, err := envelope.ReadStatus(filesOf(dir))
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(st.Copies, func(c envelope.Copy) bool { return c.Kind == seal.File }), nil
 }
 
 // CheckRows reports whether the row store of a data directory is there.

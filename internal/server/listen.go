@@ -210,7 +210,7 @@ func checkSealPlace(cfg *Config) (inside bool, err error) {
 	}
 	if !loopback(host) {
 		return false, fmt.Errorf("%w: the root key lies in the data directory, which is allowed on loopback only: "+
-			"give --seal file:PATH outside of %s, passphrase-file:PATH or passphrase-env:NAME", ErrUsage, cfg.DataDir)
+			"give a --seal outside of %s, such as file:PATH or passphrase-file:PATH", ErrUsage, cfg.DataDir)
 	}
 	return true, nil
 }

@@ -38,6 +38,8 @@ func (s *Server) operatorCalls() map[string]operatorCall {
 		"ImportCollection": s.operatorImportCollection,
 		"JobProgress":      s.operatorJobProgress,
 		"ExplainEvent":     s.operatorExplainEvent,
+		"MigrateSeal":      s.operatorMigrateSeal,
+		"RotateSeal":       s.operatorRotateSeal,
 	}
 }
 
@@ -101,11 +103,21 @@ func (s *Server) recorded(r *http.Request, name string, call func(context.Contex
 	if err != nil {
 		host = r.RemoteAddr // not a TCP address
 	}
+	return s.record(r.Context(), host, r.UserAgent(), name, call)
+}
+
+// offline runs an operator call of a command that has opened the directory
+// itself, with the same record.
+func (s *Server) offline(ctx context.Context, name string, call func(context.Context) (any, error)) (any, error) {
+	return s.record(ctx, "localhost", "sagekeep", name, call)
+}
+
+func (s *Server) record(ctx context.Context, host, agent, name string, call func(context.Context) (any, error)) (any, error) {
 	c := &identity.Call{
 		Caller: &identity.Caller{Type: "SagekeepOperator", Account: s.firstAccount(), AccessKeyID: s.creds.Operator.AccessKeyID},
-		Region: DefaultRegion, RequestID: s.registry.NewID(), SourceIP: host, UserAgent: r.UserAgent(), Time: s.registry.Now().UTC(),
+		Region: DefaultRegion, RequestID: s.registry.NewID(), SourceIP: host, UserAgent: agent, Time: s.registry.Now().UTC(),
 	}
-	ctx := identity.With(r.Context(), c)
+	ctx = identity.With(ctx, c)
 	ctx, p := audit.WithPending(ctx)
 	ctx = store.WithPending(ctx, p)
 	ctx, entry := p.Begin(ctx, "sagekeep.operator", name, false, false, s.registry.NewID())

@@ -59,6 +59,8 @@ type Server struct {
 	creds   Credentials
 	credsMu sync.Mutex
 
+	sealMu sync.Mutex // of dir.seal, and of changes to it
+
 	stop context.CancelFunc // ends the background work
 	work sync.WaitGroup
 }
@@ -70,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	dir, err := openDir(cfg.DataDir, spec)
+	dir, err := openDir(ctx, cfg.DataDir, spec, cfg.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +103,10 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.wire()
-	return s.loadCredentials(ctx)
+	if err := s.loadCredentials(ctx); err != nil {
+		return err
+	}
+	return s.settleSeal(ctx)
 }
 
 // openBlobs opens the segment files of one service.
