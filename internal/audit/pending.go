@@ -149,6 +149,25 @@ func (e *Entry) AddResource(account, typ, arn string) {
 	})
 }
 
+// Resources returns the resources of the record. They are not to be changed.
+func (e *Entry) Resources() []Resource {
+	var out []Resource
+	e.set(func(r *Record) { out = r.Resources })
+	return out
+}
+
+// IDFor returns the event id in the record that an account gets of the call: the
+// owner of a resource has a record of its own.
+func (e *Entry) IDFor(account string) string {
+	id := ""
+	e.set(func(r *Record) {
+		if id = r.EventID; account != "" && r.RecipientAccountID != "" && account != r.RecipientAccountID {
+			id = derivedID(account, r.EventID)
+		}
+	})
+	return id
+}
+
 // Touch notes a resource that was authorised and that the record does not list.
 func (e *Entry) Touch(arn string) { e.set(func(*Record) { e.touched = append(e.touched, arn) }) }
 

@@ -152,6 +152,10 @@ func TestManagementStaysInTheAccount(t *testing.T) {
 			_, err := try(bob, f, kmsapi.PutKeyPolicy, &kmsapi.PutKeyPolicyInput{KeyId: id, Policy: defaultPolicy(abroad)})
 			return err
 		},
+		"GetKeyLastUsage": func() error {
+			_, err := try(bob, f, kmsapi.GetKeyLastUsage, &kmsapi.GetKeyLastUsageInput{KeyId: id})
+			return err
+		},
 		"GetKeyPolicy": func() error {
 			_, err := try(bob, f, kmsapi.GetKeyPolicy, &kmsapi.GetKeyPolicyInput{KeyId: id})
 			return err

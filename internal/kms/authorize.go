@@ -29,6 +29,7 @@ type call struct {
 	action      string    // kms:Operation
 	ec          map[string]string
 	awsResource bool // the operation has kms:GrantIsForAWSResource
+	unused      bool // the operation has kms:TrailingDaysWithoutKeyUsage
 	// set adds the operation's own condition keys.
 	set func(authz.Context)
 }
@@ -150,6 +151,11 @@ func (s *Service) check(ctx context.Context, k *keyState, ref keyRef, c call, to
 	}
 	if c.awsResource {
 		conditions.SetBool("kms:GrantIsForAWSResource", len(caller.Via) > 0 || caller.Type == identity.Service || caller.InvokedBy != "")
+	}
+	if c.unused {
+		if err := s.unusedCondition(ctx, conditions, k); err != nil {
+			return protocol.Check{}, err
+		}
 	}
 	if c.set != nil {
 		c.set(conditions)

@@ -228,7 +228,7 @@ func customerManaged(k *keyRow) error {
 }
 
 func scheduleCall(in *kmsapi.ScheduleKeyDeletionInput) call {
-	c := call{key: &in.KeyId}
+	c := call{key: &in.KeyId, unused: true}
 	if in.PendingWindowInDays != nil {
 		c.set = daysCondition("kms:ScheduleKeyDeletionPendingWindowInDays", *in.PendingWindowInDays)
 	}

@@ -52,18 +52,24 @@ func newFixture(t testing.TB) *fixture {
 	f.epochs = envelope.NewMemoryEpochs()
 	f.store = store.New(memstore.New(t), keyring, store.Options{})
 	f.iam = iam.New(iam.Deps{Store: f.store, Keyring: keyring, Now: f.now})
-	f.r = protocol.NewRegistry(f, f.store.Journal())
-	f.r.NewID = func() string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", f.ids.Add(1)) }
-	f.s = New(Config{Store: f.store, Keyring: keyring, Epochs: f.epochs, Principals: f.iam, Authorizer: f.r, Now: f.now})
-	f.iam.Register(f.r)
-	f.s.Register(f.r)
-	f.r.Finish()
+	f.start(Config{Store: f.store, Keyring: keyring, Epochs: f.epochs, Principals: f.iam, Now: f.now})
 	for _, id := range []string{home, abroad} {
 		if _, err := f.iam.CreateAccount(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return f
+}
+
+// start wires a new service to the rows.
+func (f *fixture) start(c Config) {
+	f.r = protocol.NewRegistry(f, f.store.Journal())
+	f.r.NewID = func() string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", f.ids.Add(1)) }
+	c.Authorizer = f.r
+	f.s = New(c)
+	f.iam.Register(f.r)
+	f.s.Register(f.r)
+	f.r.Finish()
 }
 
 func (f *fixture) now() time.Time {

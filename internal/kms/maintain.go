@@ -158,6 +158,9 @@ func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
 				return err
 			}
 		}
+		if err := useRows.Delete(tx, k.Region, k.ID); err != nil {
+			return err
+		}
 		tx.Bump(epoch(k.Region, k.ID))
 		if err := tombstones.Put(tx, tombstone{ID: k.ID, Account: k.Account, Region: k.Region, Erased: s.timestamp()}, k.Region, k.ID); err != nil {
 			return err

@@ -105,6 +105,9 @@ func TestRecords(t *testing.T) {
 		{"describe-key", "DescribeKey", func() error {
 			return second(try(ctx, f, kmsapi.DescribeKey, &kmsapi.DescribeKeyInput{KeyId: one, GrantTokens: []string{token}}))
 		}},
+		{"get-key-last-usage", "GetKeyLastUsage", func() error {
+			return second(try(ctx, f, kmsapi.GetKeyLastUsage, &kmsapi.GetKeyLastUsageInput{KeyId: one}))
+		}},
 		{"list-keys", "ListKeys", func() error {
 			return second(try(ctx, f, kmsapi.ListKeys, &kmsapi.ListKeysInput{Limit: new(int32(10))}))
 		}},

@@ -47,6 +47,7 @@ type Config struct {
 type Service struct {
 	Config
 	cache keyCache
+	uses  *lastUses
 	// erasing serialises erasures: two at once would destroy each other's epoch.
 	erasing sync.Mutex
 	// wrapping is read-held from the wrapping of new key material until its
@@ -63,7 +64,7 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Service{Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: make(chan struct{}, 1)}
+	return &Service{Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: make(chan struct{}, 1), uses: newLastUses()}
 }
 
 // Register adds every implemented operation.
@@ -72,29 +73,30 @@ func (s *Service) Register(r *protocol.Registry) {
 	onKey(r, s, kmsapi.DescribeKey, byAlias|crossAccount, func(in *kmsapi.DescribeKeyInput) call { return call{key: &in.KeyId, tokens: &in.GrantTokens} }, s.DescribeKey)
 	protocol.Handle(r, kmsapi.ListKeys, accountWide, s.ListKeys)
 	onKey(r, s, kmsapi.EnableKey, 0, func(in *kmsapi.EnableKeyInput) call { return call{key: &in.KeyId} }, s.EnableKey)
-	onKey(r, s, kmsapi.DisableKey, 0, func(in *kmsapi.DisableKeyInput) call { return call{key: &in.KeyId} }, s.DisableKey)
+	onKey(r, s, kmsapi.DisableKey, 0, func(in *kmsapi.DisableKeyInput) call { return call{key: &in.KeyId, unused: true} }, s.DisableKey)
 	onKey(r, s, kmsapi.ScheduleKeyDeletion, 0, scheduleCall, s.ScheduleKeyDeletion)
 	onKey(r, s, kmsapi.CancelKeyDeletion, 0, func(in *kmsapi.CancelKeyDeletionInput) call { return call{key: &in.KeyId} }, s.CancelKeyDeletion)
 	onKey(r, s, kmsapi.UpdateKeyDescription, 0, func(in *kmsapi.UpdateKeyDescriptionInput) call { return call{key: &in.KeyId} }, s.UpdateKeyDescription)
 
-	onKey(r, s, kmsapi.Encrypt, byAlias|crossAccount, encryptCall, s.Encrypt)
-	protocol.Handle(r, kmsapi.Decrypt, s.decryptChecks, s.Decrypt)
-	protocol.Handle(r, kmsapi.ReEncrypt, s.reEncryptChecks, s.ReEncrypt)
-	onKey(r, s, kmsapi.GenerateDataKey, byAlias|crossAccount, dataKeyCall, s.GenerateDataKey)
-	onKey(r, s, kmsapi.GenerateDataKeyWithoutPlaintext, byAlias|crossAccount, dataKeyWithoutCall, s.GenerateDataKeyWithoutPlaintext)
+	onKey(r, s, kmsapi.Encrypt, byAlias|crossAccount, encryptCall, tracked(s, kmsapi.Encrypt, s.Encrypt))
+	protocol.Handle(r, kmsapi.Decrypt, s.decryptChecks, tracked(s, kmsapi.Decrypt, s.Decrypt))
+	protocol.Handle(r, kmsapi.ReEncrypt, s.reEncryptChecks, tracked(s, kmsapi.ReEncrypt, s.ReEncrypt))
+	onKey(r, s, kmsapi.GenerateDataKey, byAlias|crossAccount, dataKeyCall, tracked(s, kmsapi.GenerateDataKey, s.GenerateDataKey))
+	onKey(r, s, kmsapi.GenerateDataKeyWithoutPlaintext, byAlias|crossAccount, dataKeyWithoutCall, tracked(s, kmsapi.GenerateDataKeyWithoutPlaintext, s.GenerateDataKeyWithoutPlaintext))
 	protocol.Handle(r, kmsapi.GenerateRandom, accountWide, s.GenerateRandom)
 	onKey(r, s, kmsapi.GetPublicKey, byAlias|crossAccount, func(in *kmsapi.GetPublicKeyInput) call { return call{key: &in.KeyId, tokens: &in.GrantTokens} }, s.GetPublicKey)
 
-	onKey(r, s, kmsapi.GenerateDataKeyPair, byAlias|crossAccount, keyPairCall, s.GenerateDataKeyPair)
-	onKey(r, s, kmsapi.GenerateDataKeyPairWithoutPlaintext, byAlias|crossAccount, keyPairWithoutCall, s.GenerateDataKeyPairWithoutPlaintext)
-	onKey(r, s, kmsapi.Sign, byAlias|crossAccount, signCall, s.Sign)
-	onKey(r, s, kmsapi.Verify, byAlias|crossAccount, verifyCall, s.Verify)
-	onKey(r, s, kmsapi.GenerateMac, byAlias|crossAccount, generateMacCall, s.GenerateMac)
-	onKey(r, s, kmsapi.VerifyMac, byAlias|crossAccount, verifyMacCall, s.VerifyMac)
-	onKey(r, s, kmsapi.DeriveSharedSecret, byAlias|crossAccount, deriveCall, s.DeriveSharedSecret)
-	onKey(r, s, kmsapi.Encapsulate, byAlias|crossAccount, encapsulateCall, s.Encapsulate)
-	onKey(r, s, kmsapi.Decapsulate, byAlias|crossAccount, decapsulateCall, s.Decapsulate)
+	onKey(r, s, kmsapi.GenerateDataKeyPair, byAlias|crossAccount, keyPairCall, tracked(s, kmsapi.GenerateDataKeyPair, s.GenerateDataKeyPair))
+	onKey(r, s, kmsapi.GenerateDataKeyPairWithoutPlaintext, byAlias|crossAccount, keyPairWithoutCall, tracked(s, kmsapi.GenerateDataKeyPairWithoutPlaintext, s.GenerateDataKeyPairWithoutPlaintext))
+	onKey(r, s, kmsapi.Sign, byAlias|crossAccount, signCall, tracked(s, kmsapi.Sign, s.Sign))
+	onKey(r, s, kmsapi.Verify, byAlias|crossAccount, verifyCall, tracked(s, kmsapi.Verify, s.Verify))
+	onKey(r, s, kmsapi.GenerateMac, byAlias|crossAccount, generateMacCall, tracked(s, kmsapi.GenerateMac, s.GenerateMac))
+	onKey(r, s, kmsapi.VerifyMac, byAlias|crossAccount, verifyMacCall, tracked(s, kmsapi.VerifyMac, s.VerifyMac))
+	onKey(r, s, kmsapi.DeriveSharedSecret, byAlias|crossAccount, deriveCall, tracked(s, kmsapi.DeriveSharedSecret, s.DeriveSharedSecret))
+	onKey(r, s, kmsapi.Encapsulate, byAlias|crossAccount, encapsulateCall, tracked(s, kmsapi.Encapsulate, s.Encapsulate))
+	onKey(r, s, kmsapi.Decapsulate, byAlias|crossAccount, decapsulateCall, tracked(s, kmsapi.Decapsulate, s.Decapsulate))
 
+	onKey(r, s, kmsapi.GetKeyLastUsage, 0, func(in *kmsapi.GetKeyLastUsageInput) call { return call{key: &in.KeyId} }, s.GetKeyLastUsage)
 	onKey(r, s, kmsapi.GetKeyPolicy, 0, func(in *kmsapi.GetKeyPolicyInput) call { return call{key: &in.KeyId} }, s.GetKeyPolicy)
 	onKey(r, s, kmsapi.PutKeyPolicy, 0, putPolicyCall, s.PutKeyPolicy)
 	onKey(r, s, kmsapi.ListKeyPolicies, 0, func(in *kmsapi.ListKeyPoliciesInput) call { return call{key: &in.KeyId} }, s.ListKeyPolicies)

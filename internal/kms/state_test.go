@@ -157,6 +157,10 @@ var stateTable = []struct {
 		_, err := try(s.f.admin(), s.f, kmsapi.DescribeKey, &kmsapi.DescribeKeyInput{KeyId: s.key})
 		return err
 	}},
+	{"GetKeyLastUsage", "ok ok ok ok ok ok ok", func(s *subject) error {
+		_, err := try(s.f.admin(), s.f, kmsapi.GetKeyLastUsage, &kmsapi.GetKeyLastUsageInput{KeyId: s.key})
+		return err
+	}},
 	{"GetKeyPolicy", "ok ok ok ok ok ok ok", func(s *subject) error {
 		_, err := try(s.f.admin(), s.f, kmsapi.GetKeyPolicy, &kmsapi.GetKeyPolicyInput{KeyId: s.key})
 		return err

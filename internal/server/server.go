@@ -182,6 +182,7 @@ func (s *Server) Start() error {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.work.Go(func() { s.kms.Maintain(ctx, maintenance, s.cfg.Log) })
+	s.work.Go(func() { s.kms.MaintainUses(ctx, s.cfg.Log) })
 	s.work.Go(func() { s.iam.Maintain(ctx, s.cfg.Log) })
 	s.work.Go(func() { s.s3.Maintain(ctx, maintenance, s.cfg.Log) })
 	s.work.Go(func() { s.sweepScenes(ctx) })
