@@ -56,12 +56,13 @@ cross-vet: ## vet, tests included, for the other systems; compiles every test de
 test: ## every test, with the race detector, in random order
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 10m $(TESTFLAGS) ./...
 
-generate: ## rewrite generated code and pages (network: the pinned botocore wheel)
+generate: ## rewrite generated code and pages (network: the pinned botocore wheel and IAM data)
 	$(GO) generate ./...
 	$(GO) test ./internal/server -run TestCoveragePage -update
 
-generate-check: ## fail when generated API code is stale (network, python3 with pip)
+generate-check: ## fail when generated code is stale (network, python3 with pip, npm)
 	cd api && $(GO) run ./internal/generate -check
+	cd api && $(GO) run ./internal/catalog -check
 
 $(VENV)/ok: e2e/requirements.txt
 	$(PYTHON) -m venv $(VENV)

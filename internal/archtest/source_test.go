@@ -134,14 +134,19 @@ func TestNoLooseEnds(t *testing.T) {
 // readers are the packages that parse bytes which somebody else wrote. Each has
 // a fuzz target; `make fuzz` runs them all.
 var readers = []string{
-	"internal/authz",            // policy documents, globs
+	"internal/authz",            // policy documents, globs, lines to simulate
+	"internal/authz/lint",       // policy documents, broken ones too
 	"internal/envelope",         // tokens
 	"internal/envelope/segment", // SGK1 segments
 	"internal/geospatial",       // STAC items
+	"internal/iam",              // session tokens, ARNs of identity providers
 	"internal/kms",              // ciphertext blobs, key references
+	"internal/oidc",             // ID tokens, key sets of issuers
+	"internal/organizations",    // control policies
 	"internal/protocol/wire",    // JSON, XML and query requests
 	"internal/raster",           // GeoTIFF files, equations
 	"internal/sigv4",            // Authorization headers, queries, chunked bodies
+	"internal/sts",              // authorization messages
 }
 
 func TestReadersAreFuzzed(t *testing.T) {
