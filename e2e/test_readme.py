@@ -16,11 +16,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("SAGEKEEP_BIN", ROOT / "dist" / ("sagekeep.exe" if os.name == "nt" else "sagekeep")))
 
 
-def example(name, language):
-    """The fenced block behind the comment <!-- example: NAME -->."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.findall(rf"<!-- example: {name} -->\n+```{language}\n(.*?)^```$", text, re.S | re.M)
-    assert len(found) == 1, f"README.md has {len(found)} examples {name}"
+def example(name, language, page="README.md", mark="example"):
+    """The fenced block behind the comment <!-- example: NAME --> of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(rf"<!-- {mark}: {name} -->\n+```{language}\n(.*?)^```$", text, re.S | re.M)
+    assert len(found) == 1, f"{page} has {len(found)} blocks {mark}: {name}"
     return found[0]
 
 
