@@ -140,10 +140,10 @@ class Principal:
 class Server:
     """One `sagekeep serve` on a data directory; it can be stopped, killed and started again."""
 
-    def __init__(self, folder, *flags, listen="127.0.0.1:0"):
+    def __init__(self, folder, *flags, listen="127.0.0.1:0", env=None):
         self.data = pathlib.Path(folder) / "data"
         self.log = pathlib.Path(folder) / "server.log"
-        self.flags, self.listen = flags, listen
+        self.flags, self.listen, self.env = flags, listen, env or {}
         self.process = None
         self.url = ""
         self.ready_line = ""
@@ -152,7 +152,7 @@ class Server:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--data-dir", self.data, "--listen", self.listen, *self.flags],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, bufsize=0, env=clean_environment(),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, bufsize=0, env=clean_environment(**self.env),
             )
         os.set_blocking(self.process.stdout.fileno(), False)
         line = b""

@@ -208,7 +208,7 @@ def test_completion_scripts(shell, tmp_path):
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
 def test_completion_in_bash():
     script = f'''source <("{BINARY}" completion bash)
-COMP_WORDS=(sagekeep se); COMP_CWORD=1; _sagekeep; echo "${{COMPREPLY[*]}}"
+COMP_WORDS=(sagekeep ser); COMP_CWORD=1; _sagekeep; echo "${{COMPREPLY[*]}}"
 COMP_WORDS=(sagekeep account cr); COMP_CWORD=2; _sagekeep; echo "${{COMPREPLY[*]}}"
 COMP_WORDS=(sagekeep account create --i); COMP_CWORD=3; _sagekeep; echo "${{COMPREPLY[*]}}"'''
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30)

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"golang.org/x/crypto/argon2"
@@ -116,6 +117,7 @@ func (d *derivation) key(passphrase []byte) (secret.Key, error) {
 				"run `sagekeep seal rotate` once with fips140=on, which wraps it with PBKDF2", ErrNotAllowed)
 		}
 		b = argon2.IDKey(passphrase, d.salt[:], d.iterations, d.memory, uint8(d.lanes), secret.Size)
+		debug.FreeOSMemory() // what it has filled is large, needed once and derived from the passphrase
 	} else {
 		b, err = pbkdf2.Key(sha256.New, string(passphrase), d.salt[:], int(d.iterations), secret.Size)
 	}
