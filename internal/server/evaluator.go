@@ -123,7 +123,7 @@ func (e *evaluator) control(ctx context.Context, p *authz.Policies, conditions a
 }
 
 func principalOf(c *identity.Caller) authz.Principal {
-	p := authz.Principal{ARN: c.ARN, Account: c.Account}
+	p := authz.Principal{ARN: c.ARN, Account: c.Account, CanonicalUser: c.Account} // as S3's answers name owners
 	switch c.Type {
 	case identity.Root:
 		p.Type = authz.Root

@@ -187,7 +187,7 @@ func TestResourceControlPolicies(t *testing.T) {
 	do(t, o.member, s3api.PutObject, &s3api.PutObjectInput{Bucket: bucket, Key: "k", Body: strings.NewReader("x"), ContentLength: new(int64(1))})
 	do(t, o.member, s3api.PutBucketPolicy, &s3api.PutBucketPolicyInput{
 		Bucket: bucket,
-		Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["` + outsideAccount + `","111122223333"]},"Action":"s3:GetObject","Resource":"arn:aws:s3:::shared-fields/*"}]}`,
+		Policy: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"CanonicalUser":"` + outsideAccount + `","AWS":"111122223333"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::shared-fields/*"}]}`,
 	})
 	key := *do(t, o.member, kmsapi.CreateKey, &kmsapi.CreateKeyInput{
 		Policy: new(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::` + memberAccount + `:root","arn:aws:iam::` +
