@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/sagekeep/sagekeep/api/schema"
@@ -132,7 +133,23 @@ func changeSeal(ctx context.Context, cfg Config, name string, change func(*Serve
 	return done, errors.Join(err, s.Close())
 }
 
+// onThisMachine refuses a call from elsewhere: a seal names programs and files of
+// this machine, which the operator key alone must not reach over the network.
+func onThisMachine(ctx context.Context) error {
+	host := identity.From(ctx).SourceIP
+	if loopback(host) {
+		return nil
+	}
+	if a, ok := ctx.Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && a.IP.Equal(net.ParseIP(host)) {
+		return nil
+	}
+	return schema.NewError("AccessDenied", 403, "the seal is changed on the machine of the server alone")
+}
+
 func (s *Server) operatorMigrateSeal(ctx context.Context, body []byte) (any, error) {
+	if err := onThisMachine(ctx); err != nil {
+		return nil, err
+	}
 	var in MigrateInput
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, schema.NewError("InvalidRequest", 400, "the body is not JSON")
@@ -141,6 +158,9 @@ func (s *Server) operatorMigrateSeal(ctx context.Context, body []byte) (any, err
 }
 
 func (s *Server) operatorRotateSeal(ctx context.Context, body []byte) (any, error) {
+	if err := onThisMachine(ctx); err != nil {
+		return nil, err
+	}
 	var in RotateInput
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, schema.NewError("InvalidRequest", 400, "the body is not JSON")

@@ -3,12 +3,15 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/seal"
@@ -87,6 +90,34 @@ func TestSealChangesAreRecorded(t *testing.T) {
 	slices.Sort(want[9:])
 	if !slices.Equal(got, want) {
 		t.Errorf("records %q\nwant    %q", got, want)
+	}
+}
+
+// TestSealIsChangedLocally: the operator key alone changes no seal from afar.
+func TestSealIsChangedLocally(t *testing.T) {
+	t.Parallel()
+	s := openTest(t, Config{DataDir: filepath.Join(t.TempDir(), "data")})
+	for _, c := range []struct {
+		peer, own string
+		local     bool
+	}{
+		{"127.0.0.1", "127.0.0.1", true},
+		{"::1", "::1", true},
+		{"10.0.0.5", "10.0.0.5", true},
+		{"10.0.0.6", "10.0.0.5", false},
+		{"10.0.0.6", "", false},
+		{"", "10.0.0.5", false},
+	} {
+		ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.ParseIP(c.own)}))
+		for name, call := range s.operatorCalls() {
+			if name != "MigrateSeal" && name != "RotateSeal" {
+				continue
+			}
+			_, err := s.record(ctx, c.peer, "test", name, func(ctx context.Context) (any, error) { return call(ctx, []byte("[")) })
+			if code := schema.AsError(err).Code; (code == "InvalidRequest") != c.local || (code == "AccessDenied") == c.local {
+				t.Errorf("%s from %q to %q: %v", name, c.peer, c.own, err)
+			}
+		}
 	}
 }
 
