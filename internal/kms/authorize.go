@@ -138,7 +138,7 @@ func (s *Service) check(ctx context.Context, k *keyState, ref keyRef, c call, to
 	if err := s.checkTokens(tokens); err != nil {
 		return protocol.Check{}, err
 	}
-	grants, err := s.grantsFor(ctx, k, caller)
+	grants, err := s.grantsFor(ctx, k, caller, &c)
 	if err != nil {
 		return protocol.Check{}, err
 	}
@@ -262,52 +262,64 @@ func (s *Service) aliasNames(ctx context.Context, k *keyState) ([]string, error)
 	return k.aliases, nil
 }
 
-// grantsFor returns the live grants on the key that can concern the caller. A
-// service principal acts under one grant alone, the one of the resource that it
-// serves, so that one job's grant never opens another job's data.
-func (s *Service) grantsFor(ctx context.Context, k *keyState, caller *identity.Caller) ([]authz.Grant, error) {
+// grantsFor returns the live grants on the key that can allow the caller the
+// action. A service principal acts under one grant alone, the one of the resource
+// that it serves, so that one job's grant never opens another job's data. Users
+// are found under their unique ids, too, which stay when they are renamed.
+func (s *Service) grantsFor(ctx context.Context, k *keyState, caller *identity.Caller, c *call) ([]authz.Grant, error) {
 	if k.Spec == "" {
 		return nil, nil
 	}
-	var names []string
+	var names [4]string
 	switch caller.Type {
 	case identity.Service:
 		if caller.SourceAccount == "" || caller.GrantID == "" {
 			return nil, nil
 		}
-		names = []string{caller.ServiceName}
-	case identity.Anonymous:
+		return s.grantOf(ctx, k, caller.GrantID)
+	case identity.Anonymous, identity.WebIdentity:
 		return nil, nil
 	case identity.AssumedRole:
-		names = []string{caller.ARN, caller.RoleARN, rootARN(caller.Account)}
+		names = [4]string{caller.ARN, caller.RoleARN, rootARN(caller.Account)}
+	case identity.User:
+		names = [4]string{caller.ARN, caller.PrincipalID, rootARN(caller.Account)}
+	case identity.FederatedUser:
+		names = [4]string{caller.ARN, caller.UserARN, caller.UserID, rootARN(caller.Account)}
 	default:
-		names = []string{caller.ARN, rootARN(caller.Account)}
+		names = [4]string{caller.ARN}
 	}
 	var out []authz.Grant
 	for i, name := range names {
 		if name == "" || slices.Contains(names[:i], name) {
 			continue
 		}
-		g, err := s.grantsOf(ctx, k, name)
+		found, err := s.grantsOf(ctx, k, name, c)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, g...)
-	}
-	if caller.Type == identity.Service {
-		out = slices.DeleteFunc(slices.Clone(out), func(g authz.Grant) bool { return g.ID != caller.GrantID })
-	} else {
-		out = slices.DeleteFunc(slices.Clone(out), func(g authz.Grant) bool { return g.GranteeIsService })
+		if len(out) == 0 {
+			out = slices.Clip(found) // the cache's own: it must not be written to
+			continue
+		}
+		for _, g := range found {
+			if !slices.Contains(names[:i], g.Grantee) { // found under its name
+				out = append(out, g)
+			}
+		}
 	}
 	return out, nil
 }
 
 func rootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
 
-// grantsOf returns the grants on the key that name the grantee, cached with it.
-func (s *Service) grantsOf(ctx context.Context, k *keyState, grantee string) ([]authz.Grant, error) {
+// grantsOf returns the grants on the key that name the grantee, cached with it;
+// of many, those that can allow the action.
+func (s *Service) grantsOf(ctx context.Context, k *keyState, grantee string, c *call) ([]authz.Grant, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if x := k.large[grantee]; x != nil {
+		return x.matching(c.action, c.ec), nil
+	}
 	if g, ok := k.grants[grantee]; ok {
 		return g, nil
 	}
@@ -318,18 +330,65 @@ func (s *Service) grantsOf(ctx context.Context, k *keyState, grantee string) ([]
 			if err != nil {
 				return err
 			}
-			out = append(out, row.Value.authz())
+			if g := row.Value.authz(); !g.GranteeIsService {
+				out = append(out, g)
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("kms: read grants: %w", err)
 	}
-	if len(k.grants) >= maxCachedGrantees {
-		clear(k.grants)
+	k.boundGrantees()
+	if len(out) > shortList {
+		if k.large == nil {
+			k.large = map[string]*grantIndex{}
+		}
+		x := newGrantIndex(out)
+		k.large[grantee] = x
+		return x.matching(c.action, c.ec), nil
 	}
 	k.grants[grantee] = out
 	return out, nil
+}
+
+// grantOf returns the one grant of the id if it is a service's, cached with the
+// key.
+func (s *Service) grantOf(ctx context.Context, k *keyState, id string) ([]authz.Grant, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if g, ok := k.grants[id]; ok {
+		return g, nil
+	}
+	var out []authz.Grant
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		out = nil
+		row, err := grants.Get(tx, k.Region, k.ID, id)
+		if isNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if g := row.authz(); g.GranteeIsService {
+			out = append(out, g)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("kms: read grant: %w", err)
+	}
+	k.boundGrantees()
+	k.grants[id] = out
+	return out, nil
+}
+
+// boundGrantees starts the cache of grants anew when it is full.
+func (k *keyState) boundGrantees() {
+	if len(k.grants)+len(k.large) >= maxCachedGrantees {
+		clear(k.grants)
+		clear(k.large)
+	}
 }
 
 // maxCachedGrantees bounds the grantees whose grants one key caches: a role has

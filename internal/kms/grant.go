@@ -270,7 +270,11 @@ func (s *Service) grantPrincipal(ctx context.Context, arn, member string) (strin
 		}
 		return "", nil
 	}
-	id, ok := s.Principals.PrincipalExists(ctx, arn)
+	whose := arn
+	if p, found := strings.CutPrefix(arn, "arn:aws:sts::"); found && strings.Contains(p, ":federated-user/") {
+		whose = rootARN(accountOfARN(arn)) // nobody but its account vouches for the name of such a session
+	}
+	id, ok := s.Principals.PrincipalExists(ctx, whose)
 	if !ok || !strings.HasPrefix(arn, "arn:") {
 		return "", kmsapi.InvalidArnException("ARN does not refer to a valid principal: %s", arn)
 	}

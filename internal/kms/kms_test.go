@@ -115,6 +115,8 @@ func (f *fixture) Decide(ctx context.Context, c *protocol.Check) (authz.Decision
 		p.Type, p.UserID = authz.User, caller.PrincipalID
 	case identity.AssumedRole:
 		p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, caller.RoleARN, caller.RoleID
+	case identity.FederatedUser:
+		p.Type, p.UserARN, p.UserID = authz.FederatedUser, caller.UserARN, caller.UserID
 	case identity.Service:
 		p.Type, p.Service, p.ServiceNames = authz.Service, caller.ServiceName, []string{caller.ServiceName, caller.GlobalServiceName()}
 		conditions.Set("aws:SourceAccount", caller.SourceAccount)

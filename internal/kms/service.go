@@ -138,7 +138,8 @@ type keyState struct {
 	policy *authz.Policy
 
 	mu        sync.Mutex
-	grants    map[string][]authz.Grant // by grantee name, loaded when asked for
+	grants    map[string][]authz.Grant // by grantee, or the id of a service's grant, loaded when asked for
+	large     map[string]*grantIndex   // by grantee, those with many
 	materials map[string]*opened       // by material id
 	aliases   []string                 // for kms:ResourceAliases
 	aliased   bool
@@ -158,6 +159,10 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	s.cache.mu.RLock()
 	k := s.cache.entries[name]
 	s.cache.mu.RUnlock()
+	joined := s.Store.InTransaction(ctx)
+	if joined {
+		k = nil // what it reads is the transaction's own, which may not be committed
+	}
 	if k == nil {
 		// A counter, once asked for, stays in memory: ask only for keys that are there.
 		err := s.Store.View(ctx, func(tx *store.Tx) error {
@@ -186,6 +191,9 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 		return nil, err
 	}
 	k.policy = readPolicy(&k.keyRow)
+	if joined {
+		return k, nil
+	}
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	if s.Store.Epoch(name) != now {

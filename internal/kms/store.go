@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"strings"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -93,7 +94,13 @@ var (
 	aliases = store.Hashed("kms.alias",
 		store.WithIndex("key", func(a aliasRow) []store.Key { return []store.Key{{a.Region, a.Target, a.Name}} }))
 	grants = store.Hashed("kms.grant",
-		store.WithIndex("grantee", func(g grantRow) []store.Key { return []store.Key{{g.Region, g.KeyID, g.granteeName(), g.ID}} }),
+		store.WithIndex("grantee", func(g grantRow) []store.Key {
+			names := []store.Key{{g.Region, g.KeyID, g.granteeName(), g.ID}}
+			if strings.Contains(g.Grantee, ":user/") && g.GranteeID != "" { // a user may be renamed
+				names = append(names, store.Key{g.Region, g.KeyID, g.GranteeID, g.ID})
+			}
+			return names
+		}),
 		store.WithIndex("retiring", func(g grantRow) []store.Key {
 			if g.retiringName() == "" {
 				return nil

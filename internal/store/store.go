@@ -228,6 +228,10 @@ func (tx *Tx) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, txKey{tx.s}, tx)
 }
 
+// InTransaction reports whether View and Update run inside a transaction in ctx.
+// What is read then may not be committed: no cache may keep it.
+func (s *Store) InTransaction(ctx context.Context) bool { return s.joined(ctx) != nil }
+
 func (s *Store) joined(ctx context.Context) *Tx {
 	tx, _ := ctx.Value(txKey{s}).(*Tx)
 	return tx
