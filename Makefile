@@ -13,7 +13,7 @@ COUNT     ?= 1
 TESTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build check format vet staticcheck fix deadcode tidy cross cross-vet test generate generate-check e2e bench fuzz lint \
+.PHONY: help build release check format vet staticcheck fix deadcode tidy cross cross-vet test generate generate-check e2e bench fuzz lint \
 	vulncheck nightly clean
 
 help: ## list the targets
@@ -21,6 +21,9 @@ help: ## list the targets
 
 build: ## the static binary, in dist/
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/sagekeep
+
+release: ## the binary with the certified FIPS 140-3 module of Go, in dist/; FIPS mode is on in it
+	CGO_ENABLED=0 GOFIPS140=certified $(GO) build -trimpath -o $(BIN)-fips ./cmd/sagekeep
 
 check: format vet staticcheck fix deadcode tidy cross test ## everything a change must pass
 
