@@ -165,8 +165,8 @@ func (s *Service) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) 
 		if made = g; found {
 			made = same
 		} else {
-			if k.GrantCount >= maxGrants {
-				return kmsapi.LimitExceededException("The key %s has %d grants, the limit.", k.arn(), maxGrants)
+			if k.GrantCount >= s.Quotas.Grants {
+				return kmsapi.LimitExceededException("The key %s has %d grants, the limit.", k.arn(), s.Quotas.Grants)
 			}
 			k.GrantCount++
 		}

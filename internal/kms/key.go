@@ -105,6 +105,9 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	if err := s.setPolicy(ctx, &k, text, bypass || in.Policy == nil); err != nil {
 		return nil, err
 	}
+	if err := s.roomForKey(ctx, k.Region, k.Account); err != nil {
+		return nil, err
+	}
 	fresh, err := s.makeMaterial(ctx, k.Spec)
 	defer fresh.erase()
 	if err != nil {
@@ -121,6 +124,9 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
 		protocol.Respond(ctx, kmsapi.CreateKey, out)
 		tx.Bump(epoch(k.Region, k.ID))
+		if err := s.countKey(tx, &k); err != nil {
+			return err
+		}
 		return keys.Put(tx, k, k.Region, k.ID)
 	})
 	if err != nil {

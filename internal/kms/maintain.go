@@ -161,6 +161,9 @@ func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
 		if err := useRows.Delete(tx, k.Region, k.ID); err != nil {
 			return err
 		}
+		if err := uncountKey(tx, &now); err != nil {
+			return err
+		}
 		tx.Bump(epoch(k.Region, k.ID))
 		if err := tombstones.Put(tx, tombstone{ID: k.ID, Account: k.Account, Region: k.Region, Erased: s.timestamp()}, k.Region, k.ID); err != nil {
 			return err

@@ -41,6 +41,7 @@ type Config struct {
 	Principals principals
 	Authorizer authorizer
 	Now        func() time.Time // nil: time.Now
+	Quotas     Quotas
 }
 
 // Service is the Key Management Service. Its methods may be called concurrently.
@@ -64,6 +65,7 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	c.Quotas.setDefaults()
 	return &Service{Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: make(chan struct{}, 1), uses: newLastUses()}
 }
 
