@@ -15,6 +15,52 @@ const (
 	AlgorithmSpecSm2pke              AlgorithmSpec = "SM2PKE"
 )
 
+// ConnectionErrorCodeType is an enumeration of the API.
+type ConnectionErrorCodeType string
+
+// The values of ConnectionErrorCodeType.
+const (
+	ConnectionErrorCodeTypeInvalidCredentials                        ConnectionErrorCodeType = "INVALID_CREDENTIALS"
+	ConnectionErrorCodeTypeClusterNotFound                           ConnectionErrorCodeType = "CLUSTER_NOT_FOUND"
+	ConnectionErrorCodeTypeNetworkErrors                             ConnectionErrorCodeType = "NETWORK_ERRORS"
+	ConnectionErrorCodeTypeInternalError                             ConnectionErrorCodeType = "INTERNAL_ERROR"
+	ConnectionErrorCodeTypeInsufficientCloudhsmHsms                  ConnectionErrorCodeType = "INSUFFICIENT_CLOUDHSM_HSMS"
+	ConnectionErrorCodeTypeUserLockedOut                             ConnectionErrorCodeType = "USER_LOCKED_OUT"
+	ConnectionErrorCodeTypeUserNotFound                              ConnectionErrorCodeType = "USER_NOT_FOUND"
+	ConnectionErrorCodeTypeUserLoggedIn                              ConnectionErrorCodeType = "USER_LOGGED_IN"
+	ConnectionErrorCodeTypeSubnetNotFound                            ConnectionErrorCodeType = "SUBNET_NOT_FOUND"
+	ConnectionErrorCodeTypeInsufficientFreeAddressesInSubnet         ConnectionErrorCodeType = "INSUFFICIENT_FREE_ADDRESSES_IN_SUBNET"
+	ConnectionErrorCodeTypeXksProxyAccessDenied                      ConnectionErrorCodeType = "XKS_PROXY_ACCESS_DENIED"
+	ConnectionErrorCodeTypeXksProxyNotReachable                      ConnectionErrorCodeType = "XKS_PROXY_NOT_REACHABLE"
+	ConnectionErrorCodeTypeXksVpcEndpointServiceNotFound             ConnectionErrorCodeType = "XKS_VPC_ENDPOINT_SERVICE_NOT_FOUND"
+	ConnectionErrorCodeTypeXksProxyInvalidResponse                   ConnectionErrorCodeType = "XKS_PROXY_INVALID_RESPONSE"
+	ConnectionErrorCodeTypeXksProxyInvalidConfiguration              ConnectionErrorCodeType = "XKS_PROXY_INVALID_CONFIGURATION"
+	ConnectionErrorCodeTypeXksVpcEndpointServiceInvalidConfiguration ConnectionErrorCodeType = "XKS_VPC_ENDPOINT_SERVICE_INVALID_CONFIGURATION"
+	ConnectionErrorCodeTypeXksProxyTimedOut                          ConnectionErrorCodeType = "XKS_PROXY_TIMED_OUT"
+	ConnectionErrorCodeTypeXksProxyInvalidTlsConfiguration           ConnectionErrorCodeType = "XKS_PROXY_INVALID_TLS_CONFIGURATION"
+)
+
+// ConnectionStateType is an enumeration of the API.
+type ConnectionStateType string
+
+// The values of ConnectionStateType.
+const (
+	ConnectionStateTypeConnected     ConnectionStateType = "CONNECTED"
+	ConnectionStateTypeConnecting    ConnectionStateType = "CONNECTING"
+	ConnectionStateTypeFailed        ConnectionStateType = "FAILED"
+	ConnectionStateTypeDisconnected  ConnectionStateType = "DISCONNECTED"
+	ConnectionStateTypeDisconnecting ConnectionStateType = "DISCONNECTING"
+)
+
+// CustomKeyStoreType is an enumeration of the API.
+type CustomKeyStoreType string
+
+// The values of CustomKeyStoreType.
+const (
+	CustomKeyStoreTypeAwsCloudhsm      CustomKeyStoreType = "AWS_CLOUDHSM"
+	CustomKeyStoreTypeExternalKeyStore CustomKeyStoreType = "EXTERNAL_KEY_STORE"
+)
+
 // CustomerMasterKeySpec is an enumeration of the API.
 type CustomerMasterKeySpec string
 
@@ -351,4 +397,13 @@ const (
 	WrappingKeySpecRsa3072 WrappingKeySpec = "RSA_3072"
 	WrappingKeySpecRsa4096 WrappingKeySpec = "RSA_4096"
 	WrappingKeySpecSm2     WrappingKeySpec = "SM2"
+)
+
+// XksProxyConnectivityType is an enumeration of the API.
+type XksProxyConnectivityType string
+
+// The values of XksProxyConnectivityType.
+const (
+	XksProxyConnectivityTypePublicEndpoint     XksProxyConnectivityType = "PUBLIC_ENDPOINT"
+	XksProxyConnectivityTypeVpcEndpointService XksProxyConnectivityType = "VPC_ENDPOINT_SERVICE"
 )

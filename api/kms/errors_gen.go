@@ -18,9 +18,29 @@ func AlreadyExistsException(format string, args ...any) *schema.Error {
 	return schema.NewError("AlreadyExistsException", 400, format, args...)
 }
 
+// CloudHsmClusterInUseException makes the error with code CloudHsmClusterInUseException and HTTP status 400.
+func CloudHsmClusterInUseException(format string, args ...any) *schema.Error {
+	return schema.NewError("CloudHsmClusterInUseException", 400, format, args...)
+}
+
 // CloudHsmClusterInvalidConfigurationException makes the error with code CloudHsmClusterInvalidConfigurationException and HTTP status 400.
 func CloudHsmClusterInvalidConfigurationException(format string, args ...any) *schema.Error {
 	return schema.NewError("CloudHsmClusterInvalidConfigurationException", 400, format, args...)
+}
+
+// CloudHsmClusterNotActiveException makes the error with code CloudHsmClusterNotActiveException and HTTP status 400.
+func CloudHsmClusterNotActiveException(format string, args ...any) *schema.Error {
+	return schema.NewError("CloudHsmClusterNotActiveException", 400, format, args...)
+}
+
+// CloudHsmClusterNotFoundException makes the error with code CloudHsmClusterNotFoundException and HTTP status 400.
+func CloudHsmClusterNotFoundException(format string, args ...any) *schema.Error {
+	return schema.NewError("CloudHsmClusterNotFoundException", 400, format, args...)
+}
+
+// CloudHsmClusterNotRelatedException makes the error with code CloudHsmClusterNotRelatedException and HTTP status 400.
+func CloudHsmClusterNotRelatedException(format string, args ...any) *schema.Error {
+	return schema.NewError("CloudHsmClusterNotRelatedException", 400, format, args...)
 }
 
 // ConflictException makes the error with code ConflictException and HTTP status 400.
@@ -28,9 +48,19 @@ func ConflictException(format string, args ...any) *schema.Error {
 	return schema.NewError("ConflictException", 400, format, args...)
 }
 
+// CustomKeyStoreHasCMKsException makes the error with code CustomKeyStoreHasCMKsException and HTTP status 400.
+func CustomKeyStoreHasCMKsException(format string, args ...any) *schema.Error {
+	return schema.NewError("CustomKeyStoreHasCMKsException", 400, format, args...)
+}
+
 // CustomKeyStoreInvalidStateException makes the error with code CustomKeyStoreInvalidStateException and HTTP status 400.
 func CustomKeyStoreInvalidStateException(format string, args ...any) *schema.Error {
 	return schema.NewError("CustomKeyStoreInvalidStateException", 400, format, args...)
+}
+
+// CustomKeyStoreNameInUseException makes the error with code CustomKeyStoreNameInUseException and HTTP status 400.
+func CustomKeyStoreNameInUseException(format string, args ...any) *schema.Error {
+	return schema.NewError("CustomKeyStoreNameInUseException", 400, format, args...)
 }
 
 // CustomKeyStoreNotFoundException makes the error with code CustomKeyStoreNotFoundException and HTTP status 400.
@@ -66,6 +96,11 @@ func IncorrectKeyException(format string, args ...any) *schema.Error {
 // IncorrectKeyMaterialException makes the error with code IncorrectKeyMaterialException and HTTP status 400.
 func IncorrectKeyMaterialException(format string, args ...any) *schema.Error {
 	return schema.NewError("IncorrectKeyMaterialException", 400, format, args...)
+}
+
+// IncorrectTrustAnchorException makes the error with code IncorrectTrustAnchorException and HTTP status 400.
+func IncorrectTrustAnchorException(format string, args ...any) *schema.Error {
+	return schema.NewError("IncorrectTrustAnchorException", 400, format, args...)
 }
 
 // InvalidAliasNameException makes the error with code InvalidAliasNameException and HTTP status 400.
@@ -183,43 +218,104 @@ func XksKeyNotFoundException(format string, args ...any) *schema.Error {
 	return schema.NewError("XksKeyNotFoundException", 400, format, args...)
 }
 
+// XksProxyIncorrectAuthenticationCredentialException makes the error with code XksProxyIncorrectAuthenticationCredentialException and HTTP status 400.
+func XksProxyIncorrectAuthenticationCredentialException(format string, args ...any) *schema.Error {
+	return schema.NewError("XksProxyIncorrectAuthenticationCredentialException", 400, format, args...)
+}
+
+// XksProxyInvalidConfigurationException makes the error with code XksProxyInvalidConfigurationException and HTTP status 400.
+func XksProxyInvalidConfigurationException(format string, args ...any) *schema.Error {
+	return schema.NewError("XksProxyInvalidConfigurationException", 400, format, args...)
+}
+
+// XksProxyInvalidResponseException makes the error with code XksProxyInvalidResponseException and HTTP status 400.
+func XksProxyInvalidResponseException(format string, args ...any) *schema.Error {
+	return schema.NewError("XksProxyInvalidResponseException", 400, format, args...)
+}
+
+// XksProxyUriEndpointInUseException makes the error with code XksProxyUriEndpointInUseException and HTTP status 400.
+func XksProxyUriEndpointInUseException(format string, args ...any) *schema.Error {
+	return schema.NewError("XksProxyUriEndpointInUseException", 400, format, args...)
+}
+
+// XksProxyUriInUseException makes the error with code XksProxyUriInUseException and HTTP status 400.
+func XksProxyUriInUseException(format string, args ...any) *schema.Error {
+	return schema.NewError("XksProxyUriInUseException", 400, format, args...)
+}
+
+// XksProxyUriUnreachableException makes the error with code XksProxyUriUnreachableException and HTTP status 400.
+func XksProxyUriUnreachableException(format string, args ...any) *schema.Error {
+	return schema.NewError("XksProxyUriUnreachableException", 400, format, args...)
+}
+
+// XksProxyVpcEndpointServiceInUseException makes the error with code XksProxyVpcEndpointServiceInUseException and HTTP status 400.
+func XksProxyVpcEndpointServiceInUseException(format string, args ...any) *schema.Error {
+	return schema.NewError("XksProxyVpcEndpointServiceInUseException", 400, format, args...)
+}
+
+// XksProxyVpcEndpointServiceInvalidConfigurationException makes the error with code XksProxyVpcEndpointServiceInvalidConfigurationException and HTTP status 400.
+func XksProxyVpcEndpointServiceInvalidConfigurationException(format string, args ...any) *schema.Error {
+	return schema.NewError("XksProxyVpcEndpointServiceInvalidConfigurationException", 400, format, args...)
+}
+
+// XksProxyVpcEndpointServiceNotFoundException makes the error with code XksProxyVpcEndpointServiceNotFoundException and HTTP status 400.
+func XksProxyVpcEndpointServiceNotFoundException(format string, args ...any) *schema.Error {
+	return schema.NewError("XksProxyVpcEndpointServiceNotFoundException", 400, format, args...)
+}
+
 // Errors returns every error constructor by its name.
 func Errors() map[string]func(format string, args ...any) *schema.Error {
 	return map[string]func(format string, args ...any) *schema.Error{
-		"AccessDeniedException":                        AccessDeniedException,
-		"AlreadyExistsException":                       AlreadyExistsException,
-		"CloudHsmClusterInvalidConfigurationException": CloudHsmClusterInvalidConfigurationException,
-		"ConflictException":                            ConflictException,
-		"CustomKeyStoreInvalidStateException":          CustomKeyStoreInvalidStateException,
-		"CustomKeyStoreNotFoundException":              CustomKeyStoreNotFoundException,
-		"DependencyTimeoutException":                   DependencyTimeoutException,
-		"DisabledException":                            DisabledException,
-		"DryRunOperationException":                     DryRunOperationException,
-		"ExpiredImportTokenException":                  ExpiredImportTokenException,
-		"IncorrectKeyException":                        IncorrectKeyException,
-		"IncorrectKeyMaterialException":                IncorrectKeyMaterialException,
-		"InvalidAliasNameException":                    InvalidAliasNameException,
-		"InvalidArnException":                          InvalidArnException,
-		"InvalidCiphertextException":                   InvalidCiphertextException,
-		"InvalidGrantIdException":                      InvalidGrantIdException,
-		"InvalidGrantTokenException":                   InvalidGrantTokenException,
-		"InvalidImportTokenException":                  InvalidImportTokenException,
-		"InvalidKeyUsageException":                     InvalidKeyUsageException,
-		"InvalidMarkerException":                       InvalidMarkerException,
-		"KMSInternalException":                         KMSInternalException,
-		"KMSInvalidMacException":                       KMSInvalidMacException,
-		"KMSInvalidSignatureException":                 KMSInvalidSignatureException,
-		"KMSInvalidStateException":                     KMSInvalidStateException,
-		"KeyUnavailableException":                      KeyUnavailableException,
-		"LimitExceededException":                       LimitExceededException,
-		"MalformedPolicyDocumentException":             MalformedPolicyDocumentException,
-		"NotFoundException":                            NotFoundException,
-		"TagException":                                 TagException,
-		"ThrottlingException":                          ThrottlingException,
-		"UnsupportedOperationException":                UnsupportedOperationException,
-		"ValidationException":                          ValidationException,
-		"XksKeyAlreadyInUseException":                  XksKeyAlreadyInUseException,
-		"XksKeyInvalidConfigurationException":          XksKeyInvalidConfigurationException,
-		"XksKeyNotFoundException":                      XksKeyNotFoundException,
+		"AccessDeniedException":                                   AccessDeniedException,
+		"AlreadyExistsException":                                  AlreadyExistsException,
+		"CloudHsmClusterInUseException":                           CloudHsmClusterInUseException,
+		"CloudHsmClusterInvalidConfigurationException":            CloudHsmClusterInvalidConfigurationException,
+		"CloudHsmClusterNotActiveException":                       CloudHsmClusterNotActiveException,
+		"CloudHsmClusterNotFoundException":                        CloudHsmClusterNotFoundException,
+		"CloudHsmClusterNotRelatedException":                      CloudHsmClusterNotRelatedException,
+		"ConflictException":                                       ConflictException,
+		"CustomKeyStoreHasCMKsException":                          CustomKeyStoreHasCMKsException,
+		"CustomKeyStoreInvalidStateException":                     CustomKeyStoreInvalidStateException,
+		"CustomKeyStoreNameInUseException":                        CustomKeyStoreNameInUseException,
+		"CustomKeyStoreNotFoundException":                         CustomKeyStoreNotFoundException,
+		"DependencyTimeoutException":                              DependencyTimeoutException,
+		"DisabledException":                                       DisabledException,
+		"DryRunOperationException":                                DryRunOperationException,
+		"ExpiredImportTokenException":                             ExpiredImportTokenException,
+		"IncorrectKeyException":                                   IncorrectKeyException,
+		"IncorrectKeyMaterialException":                           IncorrectKeyMaterialException,
+		"IncorrectTrustAnchorException":                           IncorrectTrustAnchorException,
+		"InvalidAliasNameException":                               InvalidAliasNameException,
+		"InvalidArnException":                                     InvalidArnException,
+		"InvalidCiphertextException":                              InvalidCiphertextException,
+		"InvalidGrantIdException":                                 InvalidGrantIdException,
+		"InvalidGrantTokenException":                              InvalidGrantTokenException,
+		"InvalidImportTokenException":                             InvalidImportTokenException,
+		"InvalidKeyUsageException":                                InvalidKeyUsageException,
+		"InvalidMarkerException":                                  InvalidMarkerException,
+		"KMSInternalException":                                    KMSInternalException,
+		"KMSInvalidMacException":                                  KMSInvalidMacException,
+		"KMSInvalidSignatureException":                            KMSInvalidSignatureException,
+		"KMSInvalidStateException":                                KMSInvalidStateException,
+		"KeyUnavailableException":                                 KeyUnavailableException,
+		"LimitExceededException":                                  LimitExceededException,
+		"MalformedPolicyDocumentException":                        MalformedPolicyDocumentException,
+		"NotFoundException":                                       NotFoundException,
+		"TagException":                                            TagException,
+		"ThrottlingException":                                     ThrottlingException,
+		"UnsupportedOperationException":                           UnsupportedOperationException,
+		"ValidationException":                                     ValidationException,
+		"XksKeyAlreadyInUseException":                             XksKeyAlreadyInUseException,
+		"XksKeyInvalidConfigurationException":                     XksKeyInvalidConfigurationException,
+		"XksKeyNotFoundException":                                 XksKeyNotFoundException,
+		"XksProxyIncorrectAuthenticationCredentialException":      XksProxyIncorrectAuthenticationCredentialException,
+		"XksProxyInvalidConfigurationException":                   XksProxyInvalidConfigurationException,
+		"XksProxyInvalidResponseException":                        XksProxyInvalidResponseException,
+		"XksProxyUriEndpointInUseException":                       XksProxyUriEndpointInUseException,
+		"XksProxyUriInUseException":                               XksProxyUriInUseException,
+		"XksProxyUriUnreachableException":                         XksProxyUriUnreachableException,
+		"XksProxyVpcEndpointServiceInUseException":                XksProxyVpcEndpointServiceInUseException,
+		"XksProxyVpcEndpointServiceInvalidConfigurationException": XksProxyVpcEndpointServiceInvalidConfigurationException,
+		"XksProxyVpcEndpointServiceNotFoundException":             XksProxyVpcEndpointServiceNotFoundException,
 	}
 }

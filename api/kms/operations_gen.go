@@ -79,17 +79,22 @@ var Service = &schema.Service{
 func Operations() []*schema.Operation {
 	return []*schema.Operation{
 		CancelKeyDeletion.Operation,
+		ConnectCustomKeyStore.Operation,
 		CreateAlias.Operation,
+		CreateCustomKeyStore.Operation,
 		CreateGrant.Operation,
 		CreateKey.Operation,
 		Decapsulate.Operation,
 		Decrypt.Operation,
 		DeleteAlias.Operation,
+		DeleteCustomKeyStore.Operation,
 		DeleteImportedKeyMaterial.Operation,
 		DeriveSharedSecret.Operation,
+		DescribeCustomKeyStores.Operation,
 		DescribeKey.Operation,
 		DisableKey.Operation,
 		DisableKeyRotation.Operation,
+		DisconnectCustomKeyStore.Operation,
 		EnableKey.Operation,
 		EnableKeyRotation.Operation,
 		Encapsulate.Operation,
@@ -124,6 +129,7 @@ func Operations() []*schema.Operation {
 		TagResource.Operation,
 		UntagResource.Operation,
 		UpdateAlias.Operation,
+		UpdateCustomKeyStore.Operation,
 		UpdateKeyDescription.Operation,
 		UpdatePrimaryRegion.Operation,
 		Verify.Operation,
@@ -144,6 +150,19 @@ var CancelKeyDeletion = schema.Op[CancelKeyDeletionInput, CancelKeyDeletionOutpu
 	NewOutput: func() any { return new(CancelKeyDeletionOutput) },
 }}
 
+// ConnectCustomKeyStore is the operation of that name.
+var ConnectCustomKeyStore = schema.Op[ConnectCustomKeyStoreInput, ConnectCustomKeyStoreOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "ConnectCustomKeyStore",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeConnectCustomKeyStoreInput,
+	Output:    shapeConnectCustomKeyStoreOutput,
+	NewInput:  func() any { return new(ConnectCustomKeyStoreInput) },
+	NewOutput: func() any { return new(ConnectCustomKeyStoreOutput) },
+}}
+
 // CreateAlias is the operation of that name.
 var CreateAlias = schema.Op[CreateAliasInput, schema.Nothing]{Operation: &schema.Operation{
 	Service:   Service,
@@ -154,6 +173,19 @@ var CreateAlias = schema.Op[CreateAliasInput, schema.Nothing]{Operation: &schema
 	Input:     shapeCreateAliasInput,
 	NewInput:  func() any { return new(CreateAliasInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// CreateCustomKeyStore is the operation of that name.
+var CreateCustomKeyStore = schema.Op[CreateCustomKeyStoreInput, CreateCustomKeyStoreOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "CreateCustomKeyStore",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeCreateCustomKeyStoreInput,
+	Output:    shapeCreateCustomKeyStoreOutput,
+	NewInput:  func() any { return new(CreateCustomKeyStoreInput) },
+	NewOutput: func() any { return new(CreateCustomKeyStoreOutput) },
 }}
 
 // CreateGrant is the operation of that name.
@@ -222,6 +254,19 @@ var DeleteAlias = schema.Op[DeleteAliasInput, schema.Nothing]{Operation: &schema
 	NewOutput: func() any { return new(schema.Nothing) },
 }}
 
+// DeleteCustomKeyStore is the operation of that name.
+var DeleteCustomKeyStore = schema.Op[DeleteCustomKeyStoreInput, DeleteCustomKeyStoreOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DeleteCustomKeyStore",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDeleteCustomKeyStoreInput,
+	Output:    shapeDeleteCustomKeyStoreOutput,
+	NewInput:  func() any { return new(DeleteCustomKeyStoreInput) },
+	NewOutput: func() any { return new(DeleteCustomKeyStoreOutput) },
+}}
+
 // DeleteImportedKeyMaterial is the operation of that name.
 var DeleteImportedKeyMaterial = schema.Op[DeleteImportedKeyMaterialInput, DeleteImportedKeyMaterialOutput]{Operation: &schema.Operation{
 	Service:   Service,
@@ -247,6 +292,20 @@ var DeriveSharedSecret = schema.Op[DeriveSharedSecretInput, DeriveSharedSecretOu
 	ReadOnly:  true,
 	NewInput:  func() any { return new(DeriveSharedSecretInput) },
 	NewOutput: func() any { return new(DeriveSharedSecretOutput) },
+}}
+
+// DescribeCustomKeyStores is the operation of that name.
+var DescribeCustomKeyStores = schema.Op[DescribeCustomKeyStoresInput, DescribeCustomKeyStoresOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DescribeCustomKeyStores",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDescribeCustomKeyStoresInput,
+	Output:    shapeDescribeCustomKeyStoresOutput,
+	ReadOnly:  true,
+	NewInput:  func() any { return new(DescribeCustomKeyStoresInput) },
+	NewOutput: func() any { return new(DescribeCustomKeyStoresOutput) },
 }}
 
 // DescribeKey is the operation of that name.
@@ -285,6 +344,19 @@ var DisableKeyRotation = schema.Op[DisableKeyRotationInput, schema.Nothing]{Oper
 	Input:     shapeDisableKeyRotationInput,
 	NewInput:  func() any { return new(DisableKeyRotationInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// DisconnectCustomKeyStore is the operation of that name.
+var DisconnectCustomKeyStore = schema.Op[DisconnectCustomKeyStoreInput, DisconnectCustomKeyStoreOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "DisconnectCustomKeyStore",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeDisconnectCustomKeyStoreInput,
+	Output:    shapeDisconnectCustomKeyStoreOutput,
+	NewInput:  func() any { return new(DisconnectCustomKeyStoreInput) },
+	NewOutput: func() any { return new(DisconnectCustomKeyStoreOutput) },
 }}
 
 // EnableKey is the operation of that name.
@@ -741,6 +813,19 @@ var UpdateAlias = schema.Op[UpdateAliasInput, schema.Nothing]{Operation: &schema
 	Input:     shapeUpdateAliasInput,
 	NewInput:  func() any { return new(UpdateAliasInput) },
 	NewOutput: func() any { return new(schema.Nothing) },
+}}
+
+// UpdateCustomKeyStore is the operation of that name.
+var UpdateCustomKeyStore = schema.Op[UpdateCustomKeyStoreInput, UpdateCustomKeyStoreOutput]{Operation: &schema.Operation{
+	Service:   Service,
+	Name:      "UpdateCustomKeyStore",
+	Method:    "POST",
+	Path:      "/",
+	Status:    200,
+	Input:     shapeUpdateCustomKeyStoreInput,
+	Output:    shapeUpdateCustomKeyStoreOutput,
+	NewInput:  func() any { return new(UpdateCustomKeyStoreInput) },
+	NewOutput: func() any { return new(UpdateCustomKeyStoreOutput) },
 }}
 
 // UpdateKeyDescription is the operation of that name.

@@ -11,6 +11,14 @@ var shapeAWSAccountIdType = &schema.Shape{
 	Kind: schema.String,
 }
 
+var shapeAccountIdType = &schema.Shape{
+	Name:    "AccountIdType",
+	Kind:    schema.String,
+	Min:     new(12.0),
+	Max:     new(12.0),
+	Pattern: `[0-9]{12}`,
+}
+
 var shapeAlgorithmSpec = &schema.Shape{
 	Name: "AlgorithmSpec",
 	Kind: schema.String,
@@ -121,12 +129,88 @@ var shapeCloudTrailEventIdType = &schema.Shape{
 	Kind: schema.String,
 }
 
+var shapeConnectCustomKeyStoreInput = &schema.Shape{
+	Name: "ConnectCustomKeyStoreInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CustomKeyStoreId", Shape: shapeCustomKeyStoreIdType, Required: true},
+	},
+}
+
+var shapeConnectCustomKeyStoreOutput = &schema.Shape{
+	Name: "ConnectCustomKeyStoreOutput",
+	Kind: schema.Structure,
+}
+
+var shapeConnectionErrorCodeType = &schema.Shape{
+	Name: "ConnectionErrorCodeType",
+	Kind: schema.String,
+	Enum: []string{
+		"INVALID_CREDENTIALS",
+		"CLUSTER_NOT_FOUND",
+		"NETWORK_ERRORS",
+		"INTERNAL_ERROR",
+		"INSUFFICIENT_CLOUDHSM_HSMS",
+		"USER_LOCKED_OUT",
+		"USER_NOT_FOUND",
+		"USER_LOGGED_IN",
+		"SUBNET_NOT_FOUND",
+		"INSUFFICIENT_FREE_ADDRESSES_IN_SUBNET",
+		"XKS_PROXY_ACCESS_DENIED",
+		"XKS_PROXY_NOT_REACHABLE",
+		"XKS_VPC_ENDPOINT_SERVICE_NOT_FOUND",
+		"XKS_PROXY_INVALID_RESPONSE",
+		"XKS_PROXY_INVALID_CONFIGURATION",
+		"XKS_VPC_ENDPOINT_SERVICE_INVALID_CONFIGURATION",
+		"XKS_PROXY_TIMED_OUT",
+		"XKS_PROXY_INVALID_TLS_CONFIGURATION",
+	},
+}
+
+var shapeConnectionStateType = &schema.Shape{
+	Name: "ConnectionStateType",
+	Kind: schema.String,
+	Enum: []string{
+		"CONNECTED",
+		"CONNECTING",
+		"FAILED",
+		"DISCONNECTED",
+		"DISCONNECTING",
+	},
+}
+
 var shapeCreateAliasInput = &schema.Shape{
 	Name: "CreateAliasInput",
 	Kind: schema.Structure,
 	Members: []schema.Member{
 		{Name: "AliasName", Shape: shapeAliasNameType, Required: true},
 		{Name: "TargetKeyId", Shape: shapeKeyIdType, Required: true},
+	},
+}
+
+var shapeCreateCustomKeyStoreInput = &schema.Shape{
+	Name: "CreateCustomKeyStoreInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CustomKeyStoreName", Shape: shapeCustomKeyStoreNameType, Required: true},
+		{Name: "CloudHsmClusterId", Shape: shapeCloudHsmClusterIdType},
+		{Name: "TrustAnchorCertificate", Shape: shapeTrustAnchorCertificateType},
+		{Name: "KeyStorePassword", Shape: shapeKeyStorePasswordType},
+		{Name: "CustomKeyStoreType", Shape: shapeCustomKeyStoreType},
+		{Name: "XksProxyUriEndpoint", Shape: shapeXksProxyUriEndpointType},
+		{Name: "XksProxyUriPath", Shape: shapeXksProxyUriPathType},
+		{Name: "XksProxyVpcEndpointServiceName", Shape: shapeXksProxyVpcEndpointServiceNameType},
+		{Name: "XksProxyVpcEndpointServiceOwner", Shape: shapeAccountIdType},
+		{Name: "XksProxyAuthenticationCredential", Shape: shapeXksProxyAuthenticationCredentialType},
+		{Name: "XksProxyConnectivity", Shape: shapeXksProxyConnectivityType},
+	},
+}
+
+var shapeCreateCustomKeyStoreOutput = &schema.Shape{
+	Name: "CreateCustomKeyStoreOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CustomKeyStoreId", Shape: shapeCustomKeyStoreIdType},
 	},
 }
 
@@ -187,6 +271,44 @@ var shapeCustomKeyStoreIdType = &schema.Shape{
 	Kind: schema.String,
 	Min:  new(1.0),
 	Max:  new(64.0),
+}
+
+var shapeCustomKeyStoreNameType = &schema.Shape{
+	Name: "CustomKeyStoreNameType",
+	Kind: schema.String,
+	Min:  new(1.0),
+	Max:  new(256.0),
+}
+
+var shapeCustomKeyStoreType = &schema.Shape{
+	Name: "CustomKeyStoreType",
+	Kind: schema.String,
+	Enum: []string{
+		"AWS_CLOUDHSM",
+		"EXTERNAL_KEY_STORE",
+	},
+}
+
+var shapeCustomKeyStoresList = &schema.Shape{
+	Name: "CustomKeyStoresList",
+	Kind: schema.List,
+	Elem: &schema.Member{Name: "member", Shape: shapeCustomKeyStoresListEntry},
+}
+
+var shapeCustomKeyStoresListEntry = &schema.Shape{
+	Name: "CustomKeyStoresListEntry",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CustomKeyStoreId", Shape: shapeCustomKeyStoreIdType},
+		{Name: "CustomKeyStoreName", Shape: shapeCustomKeyStoreNameType},
+		{Name: "CloudHsmClusterId", Shape: shapeCloudHsmClusterIdType},
+		{Name: "TrustAnchorCertificate", Shape: shapeTrustAnchorCertificateType},
+		{Name: "ConnectionState", Shape: shapeConnectionStateType},
+		{Name: "ConnectionErrorCode", Shape: shapeConnectionErrorCodeType},
+		{Name: "CreationDate", Shape: shapeDateType},
+		{Name: "CustomKeyStoreType", Shape: shapeCustomKeyStoreType},
+		{Name: "XksProxyConfiguration", Shape: shapeXksProxyConfigurationType},
+	},
 }
 
 var shapeCustomerMasterKeySpec = &schema.Shape{
@@ -299,6 +421,19 @@ var shapeDeleteAliasInput = &schema.Shape{
 	},
 }
 
+var shapeDeleteCustomKeyStoreInput = &schema.Shape{
+	Name: "DeleteCustomKeyStoreInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CustomKeyStoreId", Shape: shapeCustomKeyStoreIdType, Required: true},
+	},
+}
+
+var shapeDeleteCustomKeyStoreOutput = &schema.Shape{
+	Name: "DeleteCustomKeyStoreOutput",
+	Kind: schema.Structure,
+}
+
 var shapeDeleteImportedKeyMaterialInput = &schema.Shape{
 	Name: "DeleteImportedKeyMaterialInput",
 	Kind: schema.Structure,
@@ -342,6 +477,27 @@ var shapeDeriveSharedSecretOutput = &schema.Shape{
 	},
 }
 
+var shapeDescribeCustomKeyStoresInput = &schema.Shape{
+	Name: "DescribeCustomKeyStoresInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CustomKeyStoreId", Shape: shapeCustomKeyStoreIdType},
+		{Name: "CustomKeyStoreName", Shape: shapeCustomKeyStoreNameType},
+		{Name: "Limit", Shape: shapeLimitType},
+		{Name: "Marker", Shape: shapeMarkerType},
+	},
+}
+
+var shapeDescribeCustomKeyStoresOutput = &schema.Shape{
+	Name: "DescribeCustomKeyStoresOutput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CustomKeyStores", Shape: shapeCustomKeyStoresList},
+		{Name: "NextMarker", Shape: shapeMarkerType},
+		{Name: "Truncated", Shape: shapeBooleanType},
+	},
+}
+
 var shapeDescribeKeyInput = &schema.Shape{
 	Name: "DescribeKeyInput",
 	Kind: schema.Structure,
@@ -380,6 +536,19 @@ var shapeDisableKeyRotationInput = &schema.Shape{
 	Members: []schema.Member{
 		{Name: "KeyId", Shape: shapeKeyIdType, Required: true},
 	},
+}
+
+var shapeDisconnectCustomKeyStoreInput = &schema.Shape{
+	Name: "DisconnectCustomKeyStoreInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CustomKeyStoreId", Shape: shapeCustomKeyStoreIdType, Required: true},
+	},
+}
+
+var shapeDisconnectCustomKeyStoreOutput = &schema.Shape{
+	Name: "DisconnectCustomKeyStoreOutput",
+	Kind: schema.Structure,
 }
 
 var shapeDryRunModifierList = &schema.Shape{
@@ -1096,6 +1265,14 @@ var shapeKeyState = &schema.Shape{
 	},
 }
 
+var shapeKeyStorePasswordType = &schema.Shape{
+	Name:      "KeyStorePasswordType",
+	Kind:      schema.String,
+	Min:       new(7.0),
+	Max:       new(32.0),
+	Sensitive: true,
+}
+
 var shapeKeyUsageType = &schema.Shape{
 	Name: "KeyUsageType",
 	Kind: schema.String,
@@ -1704,6 +1881,13 @@ var shapeTagValueType = &schema.Shape{
 	Max:  new(256.0),
 }
 
+var shapeTrustAnchorCertificateType = &schema.Shape{
+	Name: "TrustAnchorCertificateType",
+	Kind: schema.String,
+	Min:  new(1.0),
+	Max:  new(5000.0),
+}
+
 var shapeUntagResourceInput = &schema.Shape{
 	Name: "UntagResourceInput",
 	Kind: schema.Structure,
@@ -1720,6 +1904,28 @@ var shapeUpdateAliasInput = &schema.Shape{
 		{Name: "AliasName", Shape: shapeAliasNameType, Required: true},
 		{Name: "TargetKeyId", Shape: shapeKeyIdType, Required: true},
 	},
+}
+
+var shapeUpdateCustomKeyStoreInput = &schema.Shape{
+	Name: "UpdateCustomKeyStoreInput",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "CustomKeyStoreId", Shape: shapeCustomKeyStoreIdType, Required: true},
+		{Name: "NewCustomKeyStoreName", Shape: shapeCustomKeyStoreNameType},
+		{Name: "KeyStorePassword", Shape: shapeKeyStorePasswordType},
+		{Name: "CloudHsmClusterId", Shape: shapeCloudHsmClusterIdType},
+		{Name: "XksProxyUriEndpoint", Shape: shapeXksProxyUriEndpointType},
+		{Name: "XksProxyUriPath", Shape: shapeXksProxyUriPathType},
+		{Name: "XksProxyVpcEndpointServiceName", Shape: shapeXksProxyVpcEndpointServiceNameType},
+		{Name: "XksProxyVpcEndpointServiceOwner", Shape: shapeAccountIdType},
+		{Name: "XksProxyAuthenticationCredential", Shape: shapeXksProxyAuthenticationCredentialType},
+		{Name: "XksProxyConnectivity", Shape: shapeXksProxyConnectivityType},
+	},
+}
+
+var shapeUpdateCustomKeyStoreOutput = &schema.Shape{
+	Name: "UpdateCustomKeyStoreOutput",
+	Kind: schema.Structure,
 }
 
 var shapeUpdateKeyDescriptionInput = &schema.Shape{
@@ -1812,4 +2018,77 @@ var shapeXksKeyIdType = &schema.Shape{
 	Min:     new(1.0),
 	Max:     new(128.0),
 	Pattern: `^[a-zA-Z0-9-_.]+$`,
+}
+
+var shapeXksProxyAuthenticationAccessKeyIdType = &schema.Shape{
+	Name:      "XksProxyAuthenticationAccessKeyIdType",
+	Kind:      schema.String,
+	Min:       new(20.0),
+	Max:       new(30.0),
+	Pattern:   `^[A-Z2-7]+$`,
+	Sensitive: true,
+}
+
+var shapeXksProxyAuthenticationCredentialType = &schema.Shape{
+	Name: "XksProxyAuthenticationCredentialType",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "AccessKeyId", Shape: shapeXksProxyAuthenticationAccessKeyIdType, Required: true},
+		{Name: "RawSecretAccessKey", Shape: shapeXksProxyAuthenticationRawSecretAccessKeyType, Required: true},
+	},
+}
+
+var shapeXksProxyAuthenticationRawSecretAccessKeyType = &schema.Shape{
+	Name:      "XksProxyAuthenticationRawSecretAccessKeyType",
+	Kind:      schema.String,
+	Min:       new(43.0),
+	Max:       new(64.0),
+	Pattern:   `^[a-zA-Z0-9/+=]+$`,
+	Sensitive: true,
+}
+
+var shapeXksProxyConfigurationType = &schema.Shape{
+	Name: "XksProxyConfigurationType",
+	Kind: schema.Structure,
+	Members: []schema.Member{
+		{Name: "Connectivity", Shape: shapeXksProxyConnectivityType},
+		{Name: "AccessKeyId", Shape: shapeXksProxyAuthenticationAccessKeyIdType},
+		{Name: "UriEndpoint", Shape: shapeXksProxyUriEndpointType},
+		{Name: "UriPath", Shape: shapeXksProxyUriPathType},
+		{Name: "VpcEndpointServiceName", Shape: shapeXksProxyVpcEndpointServiceNameType},
+		{Name: "VpcEndpointServiceOwner", Shape: shapeAccountIdType},
+	},
+}
+
+var shapeXksProxyConnectivityType = &schema.Shape{
+	Name: "XksProxyConnectivityType",
+	Kind: schema.String,
+	Enum: []string{
+		"PUBLIC_ENDPOINT",
+		"VPC_ENDPOINT_SERVICE",
+	},
+}
+
+var shapeXksProxyUriEndpointType = &schema.Shape{
+	Name:    "XksProxyUriEndpointType",
+	Kind:    schema.String,
+	Min:     new(10.0),
+	Max:     new(128.0),
+	Pattern: `^https://[a-zA-Z0-9.-]+$`,
+}
+
+var shapeXksProxyUriPathType = &schema.Shape{
+	Name:    "XksProxyUriPathType",
+	Kind:    schema.String,
+	Min:     new(10.0),
+	Max:     new(128.0),
+	Pattern: `^(/[a-zA-Z0-9/_-]+/kms/xks/v\d{1,2})$|^(/kms/xks/v\d{1,2})$`,
+}
+
+var shapeXksProxyVpcEndpointServiceNameType = &schema.Shape{
+	Name:    "XksProxyVpcEndpointServiceNameType",
+	Kind:    schema.String,
+	Min:     new(20.0),
+	Max:     new(64.0),
+	Pattern: `^(com|eu)\.amazonaws\.vpce\.([a-z]+-){2,3}\d+\.vpce-svc-[0-9a-z]+$`,
 }

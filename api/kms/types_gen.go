@@ -25,10 +25,39 @@ type CancelKeyDeletionOutput struct {
 	KeyId *string
 }
 
+// ConnectCustomKeyStoreInput is the input of ConnectCustomKeyStore.
+type ConnectCustomKeyStoreInput struct {
+	CustomKeyStoreId string
+}
+
+// ConnectCustomKeyStoreOutput is the output of ConnectCustomKeyStore.
+type ConnectCustomKeyStoreOutput struct {
+}
+
 // CreateAliasInput is the input of CreateAlias.
 type CreateAliasInput struct {
 	AliasName   string
 	TargetKeyId string
+}
+
+// CreateCustomKeyStoreInput is the input of CreateCustomKeyStore.
+type CreateCustomKeyStoreInput struct {
+	CustomKeyStoreName               string
+	CloudHsmClusterId                *string
+	TrustAnchorCertificate           *string
+	KeyStorePassword                 *string
+	CustomKeyStoreType               CustomKeyStoreType
+	XksProxyUriEndpoint              *string
+	XksProxyUriPath                  *string
+	XksProxyVpcEndpointServiceName   *string
+	XksProxyVpcEndpointServiceOwner  *string
+	XksProxyAuthenticationCredential *XksProxyAuthenticationCredentialType
+	XksProxyConnectivity             XksProxyConnectivityType
+}
+
+// CreateCustomKeyStoreOutput is the output of CreateCustomKeyStore.
+type CreateCustomKeyStoreOutput struct {
+	CustomKeyStoreId *string
 }
 
 // CreateGrantInput is the input of CreateGrant.
@@ -69,6 +98,19 @@ type CreateKeyInput struct {
 // CreateKeyOutput is the output of CreateKey.
 type CreateKeyOutput struct {
 	KeyMetadata *KeyMetadata
+}
+
+// CustomKeyStoresListEntry is a structure of the API.
+type CustomKeyStoresListEntry struct {
+	CustomKeyStoreId       *string
+	CustomKeyStoreName     *string
+	CloudHsmClusterId      *string
+	TrustAnchorCertificate *string
+	ConnectionState        ConnectionStateType
+	ConnectionErrorCode    ConnectionErrorCodeType
+	CreationDate           *time.Time
+	CustomKeyStoreType     CustomKeyStoreType
+	XksProxyConfiguration  *XksProxyConfigurationType
 }
 
 // DecapsulateInput is the input of Decapsulate.
@@ -113,6 +155,15 @@ type DeleteAliasInput struct {
 	AliasName string
 }
 
+// DeleteCustomKeyStoreInput is the input of DeleteCustomKeyStore.
+type DeleteCustomKeyStoreInput struct {
+	CustomKeyStoreId string
+}
+
+// DeleteCustomKeyStoreOutput is the output of DeleteCustomKeyStore.
+type DeleteCustomKeyStoreOutput struct {
+}
+
 // DeleteImportedKeyMaterialInput is the input of DeleteImportedKeyMaterial.
 type DeleteImportedKeyMaterialInput struct {
 	KeyId         string
@@ -144,6 +195,21 @@ type DeriveSharedSecretOutput struct {
 	KeyOrigin              OriginType
 }
 
+// DescribeCustomKeyStoresInput is the input of DescribeCustomKeyStores.
+type DescribeCustomKeyStoresInput struct {
+	CustomKeyStoreId   *string
+	CustomKeyStoreName *string
+	Limit              *int32
+	Marker             *string
+}
+
+// DescribeCustomKeyStoresOutput is the output of DescribeCustomKeyStores.
+type DescribeCustomKeyStoresOutput struct {
+	CustomKeyStores []CustomKeyStoresListEntry
+	NextMarker      *string
+	Truncated       *bool
+}
+
 // DescribeKeyInput is the input of DescribeKey.
 type DescribeKeyInput struct {
 	KeyId       string
@@ -163,6 +229,15 @@ type DisableKeyInput struct {
 // DisableKeyRotationInput is the input of DisableKeyRotation.
 type DisableKeyRotationInput struct {
 	KeyId string
+}
+
+// DisconnectCustomKeyStoreInput is the input of DisconnectCustomKeyStore.
+type DisconnectCustomKeyStoreInput struct {
+	CustomKeyStoreId string
+}
+
+// DisconnectCustomKeyStoreOutput is the output of DisconnectCustomKeyStore.
+type DisconnectCustomKeyStoreOutput struct {
 }
 
 // EnableKeyInput is the input of EnableKey.
@@ -737,6 +812,24 @@ type UpdateAliasInput struct {
 	TargetKeyId string
 }
 
+// UpdateCustomKeyStoreInput is the input of UpdateCustomKeyStore.
+type UpdateCustomKeyStoreInput struct {
+	CustomKeyStoreId                 string
+	NewCustomKeyStoreName            *string
+	KeyStorePassword                 *string
+	CloudHsmClusterId                *string
+	XksProxyUriEndpoint              *string
+	XksProxyUriPath                  *string
+	XksProxyVpcEndpointServiceName   *string
+	XksProxyVpcEndpointServiceOwner  *string
+	XksProxyAuthenticationCredential *XksProxyAuthenticationCredentialType
+	XksProxyConnectivity             XksProxyConnectivityType
+}
+
+// UpdateCustomKeyStoreOutput is the output of UpdateCustomKeyStore.
+type UpdateCustomKeyStoreOutput struct {
+}
+
 // UpdateKeyDescriptionInput is the input of UpdateKeyDescription.
 type UpdateKeyDescriptionInput struct {
 	KeyId       string
@@ -787,4 +880,20 @@ type VerifyOutput struct {
 // XksKeyConfigurationType is a structure of the API.
 type XksKeyConfigurationType struct {
 	Id *string
+}
+
+// XksProxyAuthenticationCredentialType is a structure of the API.
+type XksProxyAuthenticationCredentialType struct {
+	AccessKeyId        string
+	RawSecretAccessKey string
+}
+
+// XksProxyConfigurationType is a structure of the API.
+type XksProxyConfigurationType struct {
+	Connectivity            XksProxyConnectivityType
+	AccessKeyId             *string
+	UriEndpoint             *string
+	UriPath                 *string
+	VpcEndpointServiceName  *string
+	VpcEndpointServiceOwner *string
 }

@@ -500,6 +500,7 @@ func (s *Service) CheckFor(ctx context.Context, keyID, action string, ec map[str
 
 // Epoch returns the counter that every change of the key bumps. For an ARN that
 // names no key each call returns another number: nothing kept under it is valid.
+// So it is for a key in an external key store, whose proxy decides every use anew.
 func (s *Service) Epoch(region, arn string) uint64 {
 	_, id, _ := strings.Cut(arn, ":key/")
 	if !validKeyID(id) {
@@ -507,19 +508,22 @@ func (s *Service) Epoch(region, arn string) uint64 {
 	}
 	name := epoch(region, id)
 	s.cache.mu.RLock()
-	cached := s.cache.entries[name] != nil
+	cached := s.cache.entries[name]
 	s.cache.mu.RUnlock()
-	if cached {
+	if cached != nil {
+		if cached.external() {
+			return noEpoch()
+		}
 		return s.Store.Epoch(name)
 	}
 	// A counter, once asked for, stays in memory: ask only for keys that are there.
-	var found bool
+	var k keyRow
 	err := s.Store.View(context.Background(), func(tx *store.Tx) error {
 		var err error
-		found, err = keys.Exists(tx, region, id)
+		k, err = keys.Get(tx, region, id)
 		return err
 	})
-	if err != nil || !found {
+	if err != nil || k.external() {
 		return noEpoch()
 	}
 	return s.Store.Epoch(name)

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/sagekeep/sagekeep/internal/secret"
+	"github.com/sagekeep/sagekeep/internal/xks"
 )
 
 // The ciphertext blob, version 1 (docs/formats/kms-ciphertext.md):
@@ -49,14 +50,25 @@ type blob struct {
 	nonce    [messageNonce]byte
 	header   []byte // bytes 0-41
 	sealed   []byte
+	// external is what the proxy of an external key store made, nil for others;
+	// sealed is what it opens to.
+	external *xks.Ciphertext
 }
 
 // parseBlob reads the header of a ciphertext.
 func parseBlob(b []byte) (blob, error) {
-	if len(b) < blobOverhead || len(b) > maxBlob || b[0] != blobVersion || b[1]&^blobMRK != 0 {
+	if len(b) < blobOverhead || len(b) > maxBlob || b[0] != blobVersion && b[0] != blobExternal || b[1]&^blobMRK != 0 || b[0] == blobExternal && b[1] != 0 {
 		return blob{}, errBlob
 	}
+	var external *xks.Ciphertext
+	if b[0] == blobExternal {
+		var err error
+		if external, err = parseExternal(b); err != nil {
+			return blob{}, err
+		}
+	}
 	return blob{
+		external: external,
 		keyID:    keyIDText([16]byte(b[2:18]), b[1]&blobMRK != 0),
 		material: [materialHint]byte(b[18:26]),
 		nonce:    [messageNonce]byte(b[26:42]),

@@ -49,7 +49,7 @@ func (s *Service) Encrypt(ctx context.Context, in *kmsapi.EncryptInput) (*kmsapi
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	sealed, material, err := s.encrypt(ctx, k, in.EncryptionAlgorithm, in.EncryptionContext, in.Plaintext)
+	sealed, material, err := s.encrypt(ctx, k, in.EncryptionAlgorithm, in.EncryptionContext, in.Plaintext, "Encrypt")
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +78,12 @@ func encrypts(k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]strin
 
 // encrypt encrypts by the algorithm. The id of the key material is returned for
 // symmetric keys alone.
-func (s *Service) encrypt(ctx context.Context, k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string, plaintext []byte) (ciphertext []byte, material *string, err error) {
+func (s *Service) encrypt(ctx context.Context, k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string, plaintext []byte, operation string) (ciphertext []byte, material *string, err error) {
 	if a != symmetric {
 		ciphertext, err = s.encryptRSA(ctx, k, a, plaintext)
 		return ciphertext, nil, err
 	}
-	ciphertext, m, err := s.seal(ctx, k, ec, plaintext)
+	ciphertext, m, err := s.seal(ctx, k, ec, plaintext, operation)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -91,10 +91,14 @@ func (s *Service) encrypt(ctx context.Context, k *keyState, a kmsapi.EncryptionA
 }
 
 // seal makes the ciphertext blob of a symmetric key.
-func (s *Service) seal(ctx context.Context, k *keyState, ec map[string]string, plaintext []byte) ([]byte, *materialRow, error) {
+func (s *Service) seal(ctx context.Context, k *keyState, ec map[string]string, plaintext []byte, operation string) ([]byte, *materialRow, error) {
 	o, m, err := s.openCurrent(ctx, k)
 	if err != nil {
 		return nil, nil, err
+	}
+	if k.external() {
+		sealed, err := s.sealExternal(ctx, k, o.backing, m, ec, plaintext, operation)
+		return sealed, m, err
 	}
 	sealed, err := sealBlob(o.backing, k.ID, m.ID, ec, plaintext)
 	return sealed, m, err
@@ -248,6 +252,9 @@ func (s *Service) decrypt(ctx context.Context, keyID *string, ciphertext []byte,
 	if err := encrypts(k, a, ec, operation); err != nil {
 		return nil, nil, nil, err
 	}
+	if berr == nil && (b.external != nil) != k.external() {
+		berr = errBlob
+	}
 	if berr != nil {
 		return nil, nil, nil, kmsapi.InvalidCiphertextException("").Because(berr)
 	}
@@ -260,7 +267,15 @@ func (s *Service) decrypt(ctx context.Context, keyID *string, ciphertext []byte,
 		if err != nil {
 			return nil, nil, nil, err
 		}
+		if b.external != nil {
+			if err := s.openExternal(ctx, k, &b, ec, operation); err != nil {
+				return nil, nil, nil, err
+			}
+		}
 		p, err := b.open(o.backing, ec)
+		if err != nil && b.external != nil {
+			return nil, nil, nil, kmsapi.KMSInvalidStateException(ciphertextCorrupt).Because(err)
+		}
 		if err != nil {
 			return nil, nil, nil, kmsapi.InvalidCiphertextException("").Because(err)
 		}
@@ -349,7 +364,7 @@ func (s *Service) ReEncrypt(ctx context.Context, in *kmsapi.ReEncryptInput) (*km
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	sealed, destinationID, err := s.encrypt(ctx, to, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext, plaintext)
+	sealed, destinationID, err := s.encrypt(ctx, to, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext, plaintext, "ReEncrypt")
 	if err != nil {
 		return nil, err
 	}
@@ -424,7 +439,7 @@ func (s *Service) dataKey(ctx context.Context, keyID string, spec kmsapi.DataKey
 	}
 	plain = make([]byte, size)
 	rand.Read(plain)
-	sealed, m, err = s.seal(ctx, k, ec, plain)
+	sealed, m, err = s.seal(ctx, k, ec, plain, operation)
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
@@ -451,7 +466,10 @@ func (s *Service) dataKeyUser(ctx context.Context, keyID, operation string) (*ke
 // GenerateRandom returns 1-1024 random bytes.
 func (s *Service) GenerateRandom(ctx context.Context, in *kmsapi.GenerateRandomInput) (*kmsapi.GenerateRandomOutput, error) {
 	if in.CustomKeyStoreId != nil {
-		return nil, kmsapi.CustomKeyStoreNotFoundException("Custom key store %s does not exist.", *in.CustomKeyStoreId)
+		if _, err := s.keyStore(ctx, *in.CustomKeyStoreId); err != nil {
+			return nil, err
+		}
+		return nil, kmsapi.UnsupportedOperationException("External key stores generate no random bytes.")
 	}
 	if err := noRecipient(in.Recipient); err != nil {
 		return nil, err

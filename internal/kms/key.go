@@ -79,7 +79,10 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	if in.CustomerMasterKeySpec != "" && in.KeySpec != kmsapi.KeySpec(in.CustomerMasterKeySpec) {
 		return nil, kmsapi.ValidationException("You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
 	}
-	if in.Origin != kmsapi.OriginTypeAwsKms || in.CustomKeyStoreId != nil || in.XksKeyId != nil {
+	if err := checkKeyStoreMembers(in); err != nil {
+		return nil, err
+	}
+	if in.Origin == kmsapi.OriginTypeExternal {
 		return nil, kmsapi.UnsupportedOperationException("Keys of origin %s are not implemented; docs/coverage.md lists what is.", in.Origin)
 	}
 	if err := checkUsage(in.KeySpec, in.KeyUsage); err != nil {
@@ -108,6 +111,13 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	if err := s.roomForKey(ctx, k.Region, k.Account); err != nil {
 		return nil, err
 	}
+	if in.CustomKeyStoreId != nil {
+		home, err := s.findExternalKey(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		k.KeyStore, k.XksKeyID = home.ID, *in.XksKeyId
+	}
 	fresh, err := s.makeMaterial(ctx, k.Spec)
 	defer fresh.erase()
 	if err != nil {
@@ -122,6 +132,11 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	e := audit.From(ctx)
 	e.AddResource(k.Account, resourceType, k.arn())
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		if k.external() {
+			if _, err := claimable(ctx, tx, k.KeyStore, &k.XksKeyID); err != nil {
+				return err
+			}
+		}
 		protocol.Respond(ctx, kmsapi.CreateKey, out)
 		tx.Bump(epoch(k.Region, k.ID))
 		if err := s.countKey(tx, &k); err != nil {
@@ -154,7 +169,9 @@ func metadata(k *keyRow) *kmsapi.KeyMetadata {
 			ReplicaKeys:        []kmsapi.MultiRegionKey{},
 		}
 	}
-	if c := k.current(); c != nil && k.Spec == kmsapi.KeySpecSymmetricDefault {
+	if k.external() {
+		m.CustomKeyStoreId, m.XksKeyConfiguration = new(k.KeyStore), &kmsapi.XksKeyConfigurationType{Id: new(k.XksKeyID)}
+	} else if c := k.current(); c != nil && k.Spec == kmsapi.KeySpecSymmetricDefault {
 		m.CurrentKeyMaterialId = new(c.ID)
 	}
 	return m

@@ -66,8 +66,12 @@ type dataKeyPair struct {
 }
 
 func (s *Service) dataKeyPair(ctx context.Context, keyID string, pair kmsapi.DataKeyPairSpec, ec map[string]string, dry *bool, operation string) (p dataKeyPair, err error) {
-	if _, err := s.dataKeyUser(ctx, keyID, operation); err != nil {
+	user, err := s.dataKeyUser(ctx, keyID, operation)
+	if err != nil {
 		return p, err
+	}
+	if user.external() {
+		return p, kmsapi.UnsupportedOperationException("%s origin is %s which is not valid for %s.", user.arn(), user.Origin, operation)
 	}
 	name := kmsapi.KeySpec(pair)
 	if err := checkSpec(name); err != nil {
@@ -94,7 +98,7 @@ func (s *Service) sealPair(ctx context.Context, keyID string, ec map[string]stri
 	if err != nil {
 		return err
 	}
-	sealed, m, err := s.seal(ctx, k, ec, p.private)
+	sealed, m, err := s.seal(ctx, k, ec, p.private, operation)
 	if err != nil {
 		return err
 	}

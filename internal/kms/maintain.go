@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -25,8 +26,12 @@ var tombstones = store.Hashed[tombstone]("kms.tombstone")
 const rewrapBatch = 200
 
 // Maintain erases the material of keys whose window has passed and rotates keys
-// that are due, once at the start and then every interval, until ctx ends.
+// that are due, once at the start and then every interval, and connects external
+// key stores when told, until ctx ends.
 func (s *Service) Maintain(ctx context.Context, interval time.Duration, log *slog.Logger) {
+	var connections sync.WaitGroup
+	connections.Go(func() { s.connectStores(ctx, interval, log) })
+	defer connections.Wait()
 	for {
 		if err := s.maintainOnce(ctx); err != nil && ctx.Err() == nil {
 			log.Error("key maintenance failed; it is tried again", "error", err)

@@ -22,6 +22,9 @@ const (
 
 // rotatable refuses keys whose material cannot rotate.
 func rotatable(k *keyRow) error {
+	if k.external() {
+		return kmsapi.UnsupportedOperationException("%s origin is %s which is not valid for this operation.", k.arn(), k.Origin)
+	}
 	if k.Spec != kmsapi.KeySpecSymmetricDefault {
 		return kmsapi.UnsupportedOperationException("%s key spec is %s which is not valid for this operation.", k.arn(), k.Spec)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/store"
+	"github.com/sagekeep/sagekeep/internal/xks"
 )
 
 // principals is what KMS needs from IAM: whether an ARN names someone.
@@ -42,6 +43,9 @@ type Config struct {
 	Authorizer authorizer
 	Now        func() time.Time // nil: time.Now
 	Quotas     Quotas
+	// Proxies reaches the proxies of external key stores; nil: one with the
+	// system's certificate authorities.
+	Proxies *xks.Client
 }
 
 // Service is the Key Management Service. Its methods may be called concurrently.
@@ -49,6 +53,8 @@ type Service struct {
 	Config
 	cache keyCache
 	uses  *lastUses
+	// connecting wakes whoever connects external key stores.
+	connecting chan struct{}
 	// erasing serialises erasures: two at once would destroy each other's epoch.
 	erasing sync.Mutex
 	// wrapping is read-held from the wrapping of new key material until its
@@ -66,7 +72,13 @@ func New(c Config) *Service {
 		c.Now = time.Now
 	}
 	c.Quotas.setDefaults()
-	return &Service{Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: make(chan struct{}, 1), uses: newLastUses()}
+	if c.Proxies == nil {
+		c.Proxies = xks.New(xks.Config{})
+	}
+	return &Service{
+		Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: make(chan struct{}, 1), uses: newLastUses(),
+		connecting: make(chan struct{}, 1),
+	}
 }
 
 // Register adds every implemented operation.
@@ -103,6 +115,13 @@ func (s *Service) Register(r *protocol.Registry) {
 	onKey(r, s, kmsapi.PutKeyPolicy, 0, putPolicyCall, s.PutKeyPolicy)
 	onKey(r, s, kmsapi.ListKeyPolicies, 0, func(in *kmsapi.ListKeyPoliciesInput) call { return call{key: &in.KeyId} }, s.ListKeyPolicies)
 
+	protocol.Handle(r, kmsapi.CreateCustomKeyStore, accountWide, s.CreateCustomKeyStore)
+	protocol.Handle(r, kmsapi.UpdateCustomKeyStore, accountWide, s.UpdateCustomKeyStore)
+	protocol.Handle(r, kmsapi.DeleteCustomKeyStore, accountWide, s.DeleteCustomKeyStore)
+	protocol.Handle(r, kmsapi.ConnectCustomKeyStore, accountWide, s.ConnectCustomKeyStore)
+	protocol.Handle(r, kmsapi.DisconnectCustomKeyStore, accountWide, s.DisconnectCustomKeyStore)
+	protocol.Handle(r, kmsapi.DescribeCustomKeyStores, accountWide, s.DescribeCustomKeyStores)
+
 	protocol.Handle(r, kmsapi.CreateAlias, s.createAliasChecks, s.CreateAlias)
 	protocol.Handle(r, kmsapi.UpdateAlias, s.updateAliasChecks, s.UpdateAlias)
 	protocol.Handle(r, kmsapi.DeleteAlias, s.deleteAliasChecks, s.DeleteAlias)
@@ -138,6 +157,9 @@ type keyState struct {
 	keyRow
 	epoch  uint64
 	policy *authz.Policy
+	// keyStore is the external key store of a key in one, as of storeEpoch.
+	keyStore   keyStoreRow
+	storeEpoch uint64
 
 	mu        sync.Mutex
 	grants    map[string][]authz.Grant // by grantee, or the id of a service's grant, loaded when asked for
@@ -180,7 +202,7 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	}
 	// The epoch is read before the rows: what is bumped later makes the entry stale.
 	now := s.Store.Epoch(name)
-	if k != nil && k.epoch == now {
+	if k != nil && k.epoch == now && s.connectedAsRead(k) {
 		return k, nil
 	}
 	k = &keyState{epoch: now, grants: map[string][]authz.Grant{}, materials: map[string]*opened{}}
@@ -192,13 +214,16 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := s.joinStore(ctx, k); err != nil {
+		return nil, err
+	}
 	k.policy = readPolicy(&k.keyRow)
 	if joined {
 		return k, nil
 	}
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
-	if s.Store.Epoch(name) != now {
+	if !s.current(k) {
 		return k, nil // what has changed meanwhile is used, for this request, but not kept
 	}
 	if len(s.cache.entries) >= maxCachedKeys {
@@ -222,7 +247,7 @@ func (s *Service) forgetStale() {
 	s.cache.mu.RLock()
 	var stale []string
 	for name, k := range s.cache.entries {
-		if s.Store.Epoch(name) != k.epoch {
+		if !s.current(k) {
 			stale = append(stale, name)
 		}
 	}
@@ -230,7 +255,7 @@ func (s *Service) forgetStale() {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	for _, name := range stale {
-		if k := s.cache.entries[name]; k != nil && s.Store.Epoch(name) != k.epoch {
+		if k := s.cache.entries[name]; k != nil && !s.current(k) {
 			delete(s.cache.entries, name)
 		}
 	}

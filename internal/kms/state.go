@@ -22,6 +22,9 @@ func inState(k *keyRow, states ...kmsapi.KeyState) error {
 	case kmsapi.KeyStatePendingImport:
 		return kmsapi.KMSInvalidStateException("%s is pending import.", k.arn())
 	case kmsapi.KeyStateUnavailable:
+		if k.external() {
+			return kmsapi.KMSInvalidStateException(storeNotConnected)
+		}
 		return kmsapi.KMSInvalidStateException("%s is unavailable.", k.arn())
 	case kmsapi.KeyStateCreating:
 		return kmsapi.KMSInvalidStateException("%s is creating.", k.arn())

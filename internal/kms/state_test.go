@@ -308,6 +308,8 @@ func TestKeyStates(t *testing.T) {
 	}
 	// they address no key
 	maps.Copy(tested, map[string]bool{"CreateKey": true, "ListKeys": true, "GenerateRandom": true, "ListRetirableGrants": true})
+	maps.Copy(tested, map[string]bool{"CreateCustomKeyStore": true, "UpdateCustomKeyStore": true, "DeleteCustomKeyStore": true})
+	maps.Copy(tested, map[string]bool{"ConnectCustomKeyStore": true, "DisconnectCustomKeyStore": true, "DescribeCustomKeyStores": true})
 	for _, op := range f.r.Operations()["kms"] {
 		if !tested[op.Name] {
 			t.Errorf("%s is not in the table of key states", op.Name)

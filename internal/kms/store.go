@@ -24,11 +24,12 @@ type keyRow struct {
 	Policy              string
 	// PolicyPrincipals maps the ARNs in the policy to the unique ids that they
 	// had when the policy was saved.
-	PolicyPrincipals map[string]string
-	Tags             map[string]string
-	Materials        []materialRow // oldest first; the last one encrypts
-	Rotation         rotationRow
-	GrantCount       int
+	PolicyPrincipals   map[string]string
+	Tags               map[string]string
+	Materials          []materialRow // oldest first; the last one encrypts
+	Rotation           rotationRow
+	GrantCount         int
+	KeyStore, XksKeyID string
 }
 
 // materialRow is one version of a key's backing key.
@@ -90,6 +91,12 @@ var (
 				return nil
 			}
 			return []store.Key{{"rotating", k.Region, k.ID}}
+		}),
+		store.WithIndex("keystore", func(k keyRow) []store.Key {
+			if !k.external() {
+				return nil
+			}
+			return []store.Key{{k.Region, k.KeyStore, k.XksKeyID, k.ID}}
 		}))
 	aliases = store.Hashed("kms.alias",
 		store.WithIndex("key", func(a aliasRow) []store.Key { return []store.Key{{a.Region, a.Target, a.Name}} }))
