@@ -7,15 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
-
-	"github.com/sagekeep/sagekeep/internal/server"
 )
 
 // README begins
@@ -65,30 +62,8 @@ func envelope(ctx context.Context, client *kms.Client) error {
 
 func TestReadmeGo(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "data")
-	ctx, stop := context.WithCancel(t.Context())
-	url, ended := make(chan string, 1), make(chan error, 1)
-	go func() {
-		ended <- server.Run(ctx, server.Config{DataDir: dir, Listen: "127.0.0.1:0"}, func(u string) { url <- u })
-	}()
-	defer func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	}()
-	select {
-	case u := <-url:
-		creds, err := server.ReadCredentials(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		root := creds.Accounts[0]
-		if err := envelope(ctx, newKMS(u, root.AccessKeyID, root.SecretAccessKey)); err != nil {
-			t.Error(err)
-		}
-	case err := <-ended:
-		ended <- err
-		t.Fatal("the server did not start")
+	s := start(t)
+	if err := envelope(t.Context(), newKMS(s.url, s.accessKeyID, s.secret)); err != nil {
+		t.Error(err)
 	}
 }
