@@ -41,7 +41,7 @@ func TestTokens(t *testing.T) {
 	t.Parallel()
 	k, now := NewMemory(), time.Unix(1_800_000_000, 0)
 	tok := Token{Account: "111122223333", Region: "us-west-2", Expires: now.Add(time.Hour), Payload: []byte("p")}
-	purposes := []Purpose{SessionToken, GrantToken, PageToken, AuthorizationMessage}
+	purposes := []Purpose{SessionToken, GrantToken, PageToken, ImportToken, AuthorizationMessage}
 	for _, p := range purposes {
 		text, err := k.SealToken(p, tok)
 		if err != nil {

@@ -17,6 +17,7 @@ const (
 	SessionToken Purpose = "session" // STS temporary credentials
 	GrantToken   Purpose = "grant"
 	PageToken    Purpose = "page"
+	ImportToken  Purpose = "import" // of key material into KMS
 	// AuthorizationMessage is why a request was denied, for sts:DecodeAuthorizationMessage.
 	AuthorizationMessage Purpose = "authorization"
 )

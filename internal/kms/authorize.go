@@ -201,7 +201,7 @@ func (s *Service) keyConditions(ctx context.Context, out authz.Context, k *keySt
 	out.Set("kms:KeyOrigin", string(k.Origin))
 	out.SetBool("kms:MultiRegion", k.MultiRegion)
 	if k.MultiRegion {
-		out.Set("kms:MultiRegionKeyType", string(kmsapi.MultiRegionKeyTypePrimary))
+		out.Set("kms:MultiRegionKeyType", string(k.keyType()))
 	}
 	for _, name := range slices.Sorted(maps.Keys(k.Tags)) {
 		out.Set("aws:ResourceTag/"+name, k.Tags[name])
@@ -514,7 +514,10 @@ func (s *Service) Epoch(region, arn string) uint64 {
 		if cached.external() {
 			return noEpoch()
 		}
-		return s.Store.Epoch(name)
+		if now := s.Store.Epoch(name); now != cached.epoch || !s.due(cached) {
+			return now
+		}
+		return noEpoch() // imported material has expired, and no request has met the key since
 	}
 	// A counter, once asked for, stays in memory: ask only for keys that are there.
 	var k keyRow
@@ -523,7 +526,7 @@ func (s *Service) Epoch(region, arn string) uint64 {
 		k, err = keys.Get(tx, region, id)
 		return err
 	})
-	if err != nil || k.external() {
+	if err != nil || k.external() || k.turned(s.Now()) {
 		return noEpoch()
 	}
 	return s.Store.Epoch(name)

@@ -32,6 +32,9 @@ func (s *Service) createKeyChecks(ctx context.Context, in *kmsapi.CreateKeyInput
 		c.Set("kms:CustomerMasterKeyUsage", string(in.KeyUsage))
 		c.Set("kms:KeyOrigin", string(in.Origin))
 		c.SetBool("kms:MultiRegion", in.MultiRegion != nil && *in.MultiRegion)
+		if in.MultiRegion != nil && *in.MultiRegion {
+			c.Set("kms:MultiRegionKeyType", string(kmsapi.MultiRegionKeyTypePrimary))
+		}
 		c.Set("kms:CallerAccount", identity.From(ctx).Caller.Account)
 		tagConditions(c, in.Tags)
 	}
@@ -67,7 +70,8 @@ func normaliseSpec(in *kmsapi.CreateKeyInput) error {
 	return nil
 }
 
-// CreateKey makes a key with one version of key material, Enabled.
+// CreateKey makes a key with one version of key material, Enabled, or one of
+// origin EXTERNAL without any, PendingImport.
 //
 // Errors: ValidationException for specs and usages that do not go together;
 // MalformedPolicyDocumentException; TagException; LimitExceededException;
@@ -82,11 +86,13 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	if err := checkKeyStoreMembers(in); err != nil {
 		return nil, err
 	}
-	if in.Origin == kmsapi.OriginTypeExternal {
-		return nil, kmsapi.UnsupportedOperationException("Keys of origin %s are not implemented; docs/coverage.md lists what is.", in.Origin)
-	}
 	if err := checkUsage(in.KeySpec, in.KeyUsage); err != nil {
 		return nil, err
+	}
+	if in.Origin == kmsapi.OriginTypeExternal {
+		if err := importable(in.KeySpec); err != nil {
+			return nil, err
+		}
 	}
 	k := keyRow{
 		Account: call.Caller.Account, Region: call.Region, Spec: in.KeySpec, Usage: in.KeyUsage, Origin: in.Origin,
@@ -94,6 +100,9 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 		MultiRegion: in.MultiRegion != nil && *in.MultiRegion, Tags: map[string]string{},
 	}
 	k.ID = newID(k.MultiRegion)
+	if k.MultiRegion {
+		k.PrimaryRegion = k.Region
+	}
 	if in.Description != nil {
 		k.Description = *in.Description
 	}
@@ -118,20 +127,29 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 		}
 		k.KeyStore, k.XksKeyID = home.ID, *in.XksKeyId
 	}
-	fresh, err := s.makeMaterial(ctx, k.Spec)
-	defer fresh.erase()
-	if err != nil {
-		return nil, err
-	}
-	s.wrapping.RLock()
-	defer s.wrapping.RUnlock()
-	if err := s.addMaterial(&k, "", &fresh); err != nil {
-		return nil, err
+	if in.Origin == kmsapi.OriginTypeExternal {
+		k.State, k.ImportSalt = kmsapi.KeyStatePendingImport, newSalt()
+	} else {
+		fresh, err := s.makeMaterial(ctx, k.Spec)
+		defer fresh.erase()
+		if err != nil {
+			return nil, err
+		}
+		s.wrapping.RLock()
+		defer s.wrapping.RUnlock()
+		if err := s.addMaterial(&k, "", &fresh); err != nil {
+			return nil, err
+		}
 	}
 	out := &kmsapi.CreateKeyOutput{KeyMetadata: metadata(&k)}
 	e := audit.From(ctx)
 	e.AddResource(k.Account, resourceType, k.arn())
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		if k.MultiRegion && s.LinkedRole != nil {
+			if err := s.LinkedRole(tx.Context(ctx), multiRegionPrincipal); err != nil {
+				return err
+			}
+		}
 		if k.external() {
 			if _, err := claimable(ctx, tx, k.KeyStore, &k.XksKeyID); err != nil {
 				return err
@@ -163,11 +181,13 @@ func metadata(k *keyRow) *kmsapi.KeyMetadata {
 		m.DeletionDate = new(k.DeletionDate)
 	}
 	if k.MultiRegion {
-		m.MultiRegionConfiguration = &kmsapi.MultiRegionConfiguration{
-			MultiRegionKeyType: kmsapi.MultiRegionKeyTypePrimary,
-			PrimaryKey:         &kmsapi.MultiRegionKey{Arn: new(k.arn()), Region: new(k.Region)},
-			ReplicaKeys:        []kmsapi.MultiRegionKey{},
-		}
+		m.MultiRegionConfiguration = k.configuration()
+	}
+	if k.State == kmsapi.KeyStatePendingReplicaDeletion {
+		m.PendingDeletionWindowInDays = new(k.WindowDays)
+	}
+	if k.Origin == kmsapi.OriginTypeExternal {
+		expiration(k, m)
 	}
 	if k.external() {
 		m.CustomKeyStoreId, m.XksKeyConfiguration = new(k.KeyStore), &kmsapi.XksKeyConfigurationType{Id: new(k.XksKeyID)}
@@ -260,7 +280,8 @@ func scheduleCall(in *kmsapi.ScheduleKeyDeletionInput) call {
 
 // ScheduleKeyDeletion moves a key to PendingDeletion and returns the UTC
 // instant after which its material is erased. The window is 7–30 days, 30 when
-// nil. Grants are kept, in case the deletion is cancelled.
+// nil. Grants are kept, in case the deletion is cancelled. A multi-Region primary
+// key with replicas waits for their deletion in PendingReplicaDeletion first.
 //
 // Errors: NotFoundException; KMSInvalidStateException when deletion is already
 // pending; ValidationException for a window out of range.
@@ -282,10 +303,15 @@ func (s *Service) ScheduleKeyDeletion(ctx context.Context, in *kmsapi.ScheduleKe
 		if err := deletable(k); err != nil {
 			return err
 		}
-		k.State, k.WindowDays, k.DeletionDate = kmsapi.KeyStatePendingDeletion, window, s.timestamp().Add(days(window))
-		out = &kmsapi.ScheduleKeyDeletionOutput{
-			KeyId: new(k.arn()), DeletionDate: new(k.DeletionDate), KeyState: k.State, PendingWindowInDays: new(window),
+		out = &kmsapi.ScheduleKeyDeletionOutput{KeyId: new(k.arn()), PendingWindowInDays: new(window)}
+		k.WindowDays = window
+		if k.MultiRegion && !k.replica() && len(k.Replicas) > 0 {
+			k.State = kmsapi.KeyStatePendingReplicaDeletion // the window begins when the last replica is gone
+		} else {
+			k.State, k.DeletionDate = kmsapi.KeyStatePendingDeletion, s.timestamp().Add(days(window))
+			out.DeletionDate = new(k.DeletionDate)
 		}
+		out.KeyState = k.State
 		protocol.Respond(ctx, kmsapi.ScheduleKeyDeletion, out)
 		return nil
 	})
@@ -295,14 +321,18 @@ func (s *Service) ScheduleKeyDeletion(ctx context.Context, in *kmsapi.ScheduleKe
 	return out, nil
 }
 
-// CancelKeyDeletion moves a key from PendingDeletion to Disabled.
+// CancelKeyDeletion moves a key from PendingDeletion or PendingReplicaDeletion to
+// Disabled, or to PendingImport while it lacks imported material.
 func (s *Service) CancelKeyDeletion(ctx context.Context, in *kmsapi.CancelKeyDeletionInput) (*kmsapi.CancelKeyDeletionOutput, error) {
 	var out *kmsapi.CancelKeyDeletionOutput
 	err := s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
-		if k.State != kmsapi.KeyStatePendingDeletion {
+		if k.State != kmsapi.KeyStatePendingDeletion && k.State != kmsapi.KeyStatePendingReplicaDeletion {
 			return kmsapi.KMSInvalidStateException("%s is not pending deletion.", k.arn())
 		}
 		k.State, k.DeletionDate, k.WindowDays = kmsapi.KeyStateDisabled, time.Time{}, 0
+		if k.Origin == kmsapi.OriginTypeExternal && !k.complete() {
+			k.State = kmsapi.KeyStatePendingImport
+		}
 		out = &kmsapi.CancelKeyDeletionOutput{KeyId: new(k.arn())}
 		protocol.Respond(ctx, kmsapi.CancelKeyDeletion, out)
 		return nil

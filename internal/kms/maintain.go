@@ -25,9 +25,10 @@ var tombstones = store.Hashed[tombstone]("kms.tombstone")
 // rewrapBatch bounds the keys that one transaction rewraps.
 const rewrapBatch = 200
 
-// Maintain erases the material of keys whose window has passed and rotates keys
-// that are due, once at the start and then every interval, and connects external
-// key stores when told, until ctx ends.
+// Maintain erases the material of keys whose window has passed, and imported
+// material that was deleted or has expired, and rotates keys that are due, once at
+// the start and then every interval, and connects external key stores when told,
+// until ctx ends.
 func (s *Service) Maintain(ctx context.Context, interval time.Duration, log *slog.Logger) {
 	var connections sync.WaitGroup
 	connections.Go(func() { s.connectStores(ctx, interval, log) })
@@ -47,14 +48,15 @@ func (s *Service) Maintain(ctx context.Context, interval time.Duration, log *slo
 }
 
 func (s *Service) maintainOnce(ctx context.Context) error {
-	err := errors.Join(s.rotateDue(ctx), s.eraseDue(ctx))
+	err := errors.Join(s.turnDue(ctx), s.rotateDue(ctx), s.rewrapImports(ctx), s.eraseDue(ctx))
 	s.forgetStale()
 	return err
 }
 
-// eraseDue erases every key whose deletion date has passed: a new deletion epoch,
-// the rows erased, the survivors rewrapped, the old epoch destroyed, the files
-// compacted. Interrupted anywhere, the next call carries on: it ends the erasure
+// eraseDue erases every key whose deletion date has passed, and the imported
+// material that was deleted since the last erasure: a new deletion epoch, the rows
+// erased, the survivors rewrapped, the old epoch destroyed, the files compacted.
+// Interrupted anywhere, the next call carries on: it ends the erasure
 // under way before it begins one for what is due, for what an unfinished erasure
 // has rewrapped lies under an epoch that stays.
 func (s *Service) eraseDue(ctx context.Context) error {
@@ -70,7 +72,11 @@ func (s *Service) eraseDue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(due) > 0 {
+	queued, err := s.queuedErasures(ctx)
+	if err != nil {
+		return err
+	}
+	if len(due)+len(queued) > 0 {
 		if err := s.beginErasure(); err != nil {
 			return err
 		}
@@ -82,8 +88,11 @@ func (s *Service) eraseDue(ctx context.Context) error {
 		if err := s.endErasure(ctx); err != nil {
 			return err
 		}
+		if err := s.strikeErasures(ctx, queued); err != nil {
+			return err
+		}
 	}
-	if !carriedOn && len(due) == 0 {
+	if !carriedOn && len(due)+len(queued) == 0 {
 		return nil
 	}
 	return s.Store.Compact(ctx)
@@ -99,6 +108,9 @@ func (s *Service) beginErasure() error {
 
 func (s *Service) endErasure(ctx context.Context) error {
 	if err := s.rewrapAll(ctx); err != nil {
+		return err
+	}
+	if err := s.rewrapImports(ctx); err != nil {
 		return err
 	}
 	return s.Epochs.Finish()
@@ -134,9 +146,13 @@ func (s *Service) dueForDeletion(ctx context.Context) ([]keyRow, error) {
 // eraseRow replaces the key's rows by a tombstone and records DeleteKey.
 func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
 	p := audit.NewPending()
-	defer s.forget(k.Region, k.ID)
+	var relatives *keySet
+	defer func() {
+		s.forget(k.Region, k.ID)
+		s.forgetSet(relatives)
+	}()
 	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
-		now, err := keys.Get(tx, k.Region, k.ID)
+		now, err := readSet(tx, k.Region, k.ID)
 		if isNotFound(err) {
 			return nil
 		}
@@ -146,7 +162,11 @@ func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
 		if now.State != kmsapi.KeyStatePendingDeletion || now.DeletionDate.After(s.Now()) {
 			return nil // cancelled meanwhile
 		}
-		p.AddEvent(s.event("DeleteKey", &now))
+		if err := s.leave(tx, now); err != nil {
+			return err
+		}
+		p.AddEvent(s.event("DeleteKey", now.keyRow))
+		relatives = now
 		for row, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{}) {
 			if err != nil {
 				return err
@@ -154,6 +174,9 @@ func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
 			if err := aliases.Delete(tx, row.Value.Region, row.Value.Account, row.Value.Name); err != nil {
 				return err
 			}
+		}
+		if err := dropImports(tx, now.keyRow); err != nil {
+			return err
 		}
 		for row, err := range grants.Scan(tx, store.Key{k.Region, k.ID}, store.ScanOptions{}) {
 			if err != nil {
@@ -166,7 +189,7 @@ func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
 		if err := useRows.Delete(tx, k.Region, k.ID); err != nil {
 			return err
 		}
-		if err := uncountKey(tx, &now); err != nil {
+		if err := uncountKey(tx, now.keyRow); err != nil {
 			return err
 		}
 		tx.Bump(epoch(k.Region, k.ID))
@@ -210,9 +233,8 @@ func (s *Service) rewrap(ctx context.Context, rows []keyRow) error {
 				return err
 			}
 			changed := false
-			for i := range k.Materials {
-				m := &k.Materials[i]
-				if s.Epochs.Current(m.Wrapped) {
+			for m := range k.versions() {
+				if m.Wrapped == nil || s.Epochs.Current(m.Wrapped) {
 					continue
 				}
 				hbk, err := s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
@@ -243,7 +265,7 @@ func (s *Service) rotateDue(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if k := row.Value; k.State == kmsapi.KeyStateEnabled && !k.Rotation.Next.After(s.Now()) {
+			if k := row.Value; rotationDue(&k, s.Now()) {
 				due = append(due, k)
 			}
 		}
@@ -268,22 +290,28 @@ func (s *Service) rotate(ctx context.Context, k keyRow) error {
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
 	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
-		now, err := keys.Get(tx, k.Region, k.ID)
+		now, err := readSet(tx, k.Region, k.ID)
 		if isNotFound(err) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if !now.Rotation.Enabled || now.State != kmsapi.KeyStateEnabled || now.Rotation.Next.After(s.Now()) {
+		if !rotationDue(now.keyRow, s.Now()) {
 			return nil
 		}
-		if err := s.addMaterial(&now, kmsapi.RotationTypeAutomatic, &fresh); err != nil {
+		if err := s.addSharedMaterial(now, kmsapi.RotationTypeAutomatic, &fresh); err != nil {
 			return err
 		}
-		p.AddEvent(s.event("RotateKey", &now))
+		p.AddEvent(s.event("RotateKey", now.keyRow))
 		now.Rotation.Next = s.timestamp().Add(days(now.Rotation.PeriodDays))
-		tx.Bump(epoch(k.Region, k.ID))
-		return keys.Put(tx, now, k.Region, k.ID)
+		s.shareRotation(p, now)
+		return now.put(tx)
 	})
+}
+
+// rotationDue reports whether a key rotates now. The primary key rotates for its
+// replicas.
+func rotationDue(k *keyRow, now time.Time) bool {
+	return k.Rotation.Enabled && k.State == kmsapi.KeyStateEnabled && !k.replica() && !k.Rotation.Next.After(now)
 }

@@ -101,7 +101,18 @@ func (s *Service) newPrivate(ctx context.Context, name kmsapi.KeySpec) (any, err
 // addMaterial gives the key a new version of its material. The caller holds
 // s.wrapping for reading from before its Update until that has returned.
 func (s *Service) addMaterial(k *keyRow, how kmsapi.RotationType, fresh *newMaterial) error {
-	m := materialRow{ID: newHexID(), Created: s.timestamp(), Rotation: how, Public: fresh.public}
+	m := materialRow{ID: newHexID(), Created: s.timestamp(), Rotation: how}
+	if err := s.fill(k, &m, fresh); err != nil {
+		return err
+	}
+	k.Materials = append(slices.Clip(k.Materials), m)
+	return nil
+}
+
+// fill puts material into a version of the key. The caller holds s.wrapping as
+// for addMaterial.
+func (s *Service) fill(k *keyRow, m *materialRow, fresh *newMaterial) error {
+	m.Private, m.Public = nil, fresh.public
 	if fresh.private != nil {
 		a, err := privateAEAD(fresh.backing)
 		if err != nil {
@@ -110,8 +121,26 @@ func (s *Service) addMaterial(k *keyRow, how kmsapi.RotationType, fresh *newMate
 		m.Private = a.Seal(nil, nil, fresh.private, k.aad(m.ID))
 	}
 	m.Wrapped = s.Epochs.Wrap(k.aad(m.ID), fresh.backing)
-	k.Materials = append(slices.Clip(k.Materials), m)
 	return nil
+}
+
+// takeOut is the inverse of fill. The caller erases what it gets.
+func (s *Service) takeOut(k *keyRow, m *materialRow) (fresh newMaterial, err error) {
+	if fresh.backing, err = s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped); err != nil {
+		return fresh, fmt.Errorf("kms: open backing key of %s: %w", k.ID, err)
+	}
+	fresh.public = m.Public
+	if m.Private == nil {
+		return fresh, nil
+	}
+	a, err := privateAEAD(fresh.backing)
+	if err != nil {
+		return fresh, err
+	}
+	if fresh.private, err = a.Open(nil, nil, m.Private, k.aad(m.ID)); err != nil {
+		return fresh, fmt.Errorf("kms: open private key of %s: %w", k.ID, err)
+	}
+	return fresh, nil
 }
 
 // privateAEAD seals private keys under their backing key, which seals nothing else.
@@ -162,22 +191,17 @@ func (s *Service) opened(k *keyState, m *materialRow) (*opened, error) {
 	if o := k.materials[m.ID]; o != nil {
 		return o, nil
 	}
-	backing, err := s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
-	if err != nil {
-		return nil, fmt.Errorf("kms: open backing key of %s: %w", k.ID, err)
+	if m.Wrapped == nil { // no state in which the key is used has this
+		return nil, kmsapi.KMSInvalidStateException("%s is pending import.", k.arn())
 	}
-	o := &opened{backing: backing}
-	if m.Private != nil {
-		a, err := privateAEAD(backing)
-		if err != nil {
-			return nil, err
-		}
-		der, err := a.Open(nil, nil, m.Private, k.aad(m.ID))
-		if err != nil {
-			return nil, fmt.Errorf("kms: open private key of %s: %w", k.ID, err)
-		}
-		defer clear(der)
-		if o.private, err = parsePrivate(k.Spec, der); err != nil {
+	out, err := s.takeOut(&k.keyRow, m)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{backing: out.backing}
+	if out.private != nil {
+		defer clear(out.private)
+		if o.private, err = parsePrivate(k.Spec, out.private); err != nil {
 			return nil, fmt.Errorf("kms: read private key of %s: %w", k.ID, err)
 		}
 	}

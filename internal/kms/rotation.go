@@ -57,8 +57,8 @@ func enableRotationCall(in *kmsapi.EnableKeyRotationInput) call {
 
 // EnableKeyRotation makes the key rotate every RotationPeriodInDays, 365 by default.
 func (s *Service) EnableKeyRotation(ctx context.Context, in *kmsapi.EnableKeyRotationInput) (*schemaNothing, error) {
-	return nil, s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
-		if err := rotates(k); err != nil {
+	return nil, s.updateSet(ctx, in.KeyId, func(_ *store.Tx, k *keySet) error {
+		if err := rotatesAlone(k.keyRow); err != nil {
 			return err
 		}
 		period := int32(defaultPeriod)
@@ -68,9 +68,26 @@ func (s *Service) EnableKeyRotation(ctx context.Context, in *kmsapi.EnableKeyRot
 			period = k.Rotation.PeriodDays
 		}
 		k.Rotation.Enabled, k.Rotation.PeriodDays, k.Rotation.Next = true, period, s.timestamp().Add(days(period))
-		respondKey(ctx, k)
+		s.shareRotation(audit.PendingFrom(ctx), k)
+		respondKey(ctx, k.keyRow)
 		return nil
 	})
+}
+
+// shareRotation brings the rotation of a primary key to its replicas.
+func (s *Service) shareRotation(p *audit.Pending, set *keySet) {
+	for _, k := range set.others {
+		k.Rotation = set.Rotation
+	}
+	s.synchronized(p, set)
+}
+
+// rotatesAlone is rotates for automatic rotation, which imported material has not.
+func rotatesAlone(k *keyRow) error {
+	if k.Origin == kmsapi.OriginTypeExternal {
+		return kmsapi.UnsupportedOperationException("%s origin is %s which is not valid for this operation.", k.arn(), k.Origin)
+	}
+	return rotates(k)
 }
 
 func rotates(k *keyRow) error {
@@ -80,43 +97,54 @@ func rotates(k *keyRow) error {
 	if err := rotatable(k); err != nil {
 		return err
 	}
+	if err := isPrimary(k); err != nil {
+		return err
+	}
 	return usable(k)
 }
 
 // DisableKeyRotation stops the automatic rotation.
 func (s *Service) DisableKeyRotation(ctx context.Context, in *kmsapi.DisableKeyRotationInput) (*schemaNothing, error) {
-	return nil, s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
-		if err := rotates(k); err != nil {
+	return nil, s.updateSet(ctx, in.KeyId, func(_ *store.Tx, k *keySet) error {
+		if err := rotatesAlone(k.keyRow); err != nil {
 			return err
 		}
 		k.Rotation.Enabled, k.Rotation.PeriodDays, k.Rotation.Next = false, 0, time.Time{}
-		respondKey(ctx, k)
+		s.shareRotation(audit.PendingFrom(ctx), k)
+		respondKey(ctx, k.keyRow)
 		return nil
 	})
 }
 
-// RotateKeyOnDemand adds a version of the key material at once. Older versions
-// go on opening what they sealed.
+// RotateKeyOnDemand adds a version of the key material at once, to the replicas of
+// a multi-Region primary key too. Older versions go on opening what they sealed.
+// Keys with imported material take the material that was imported for it.
 //
-// Errors: LimitExceededException after 25 rotations on demand.
+// Errors: LimitExceededException after 25 rotations on demand;
+// KMSInvalidStateException when no imported material waits for a rotation.
 func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnDemandInput) (*kmsapi.RotateKeyOnDemandOutput, error) {
 	var out *kmsapi.RotateKeyOnDemandOutput
 	fresh := newMaterial{backing: secret.Random()}
 	defer fresh.erase()
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
-	err := s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {
-		if err := rotates(k); err != nil {
+	err := s.updateSet(ctx, in.KeyId, func(_ *store.Tx, k *keySet) error {
+		if err := rotates(k.keyRow); err != nil {
 			return err
 		}
 		if k.Rotation.OnDemand >= maxOnDemand {
 			return kmsapi.LimitExceededException("The key %s was rotated on demand %d times, the limit.", k.arn(), maxOnDemand)
 		}
 		k.Rotation.OnDemand++
-		if err := s.addMaterial(k, kmsapi.RotationTypeOnDemand, &fresh); err != nil {
+		if k.Origin == kmsapi.OriginTypeExternal {
+			if err := s.rotateImported(k); err != nil {
+				return err
+			}
+		} else if err := s.addSharedMaterial(k, kmsapi.RotationTypeOnDemand, &fresh); err != nil {
 			return err
 		}
-		audit.PendingFrom(ctx).AddEvent(s.event("RotateKey", k))
+		audit.PendingFrom(ctx).AddEvent(s.event("RotateKey", k.keyRow))
+		s.shareRotation(audit.PendingFrom(ctx), k)
 		out = &kmsapi.RotateKeyOnDemandOutput{KeyId: new(k.arn())}
 		protocol.Respond(ctx, kmsapi.RotateKeyOnDemand, out)
 		return nil
@@ -144,8 +172,7 @@ func (s *Service) ListKeyRotations(ctx context.Context, in *kmsapi.ListKeyRotati
 	out := &kmsapi.ListKeyRotationsOutput{Rotations: []kmsapi.RotationsListEntry{}}
 	skipping := p.options.After != nil
 	var last []byte
-	for i := range k.Materials {
-		m := &k.Materials[i]
+	for m, state := range k.versions() {
 		if skipping {
 			skipping = m.ID != string(p.options.After)
 			continue
@@ -157,14 +184,12 @@ func (s *Service) ListKeyRotations(ctx context.Context, in *kmsapi.ListKeyRotati
 			last = []byte(*out.Rotations[len(out.Rotations)-1].KeyMaterialId)
 			break
 		}
-		e := kmsapi.RotationsListEntry{
-			KeyId: new(k.arn()), KeyMaterialId: new(m.ID), KeyMaterialState: kmsapi.KeyMaterialStateNonCurrent, RotationType: m.Rotation,
-		}
+		e := kmsapi.RotationsListEntry{KeyId: new(k.arn()), KeyMaterialId: new(m.ID), KeyMaterialState: state, RotationType: m.Rotation}
 		if m.Rotation != "" {
 			e.RotationDate = new(m.Created)
 		}
-		if i == len(k.Materials)-1 {
-			e.KeyMaterialState = kmsapi.KeyMaterialStateCurrent
+		if k.Origin == kmsapi.OriginTypeExternal {
+			importEntry(m, &e)
 		}
 		out.Rotations = append(out.Rotations, e)
 	}

@@ -43,6 +43,9 @@ type Config struct {
 	Authorizer authorizer
 	Now        func() time.Time // nil: time.Now
 	Quotas     Quotas
+	// LinkedRole makes the service-linked role of a service in the caller's account
+	// unless it is there; nil: nothing. It is called in the commit that needs the role.
+	LinkedRole func(ctx context.Context, service string) error
 	// Proxies reaches the proxies of external key stores; nil: one with the
 	// system's certificate authorities.
 	Proxies *xks.Client
@@ -137,6 +140,12 @@ func (s *Service) Register(r *protocol.Registry) {
 	onKey(r, s, kmsapi.UntagResource, 0, untagCall, s.UntagResource)
 	onKey(r, s, kmsapi.ListResourceTags, 0, func(in *kmsapi.ListResourceTagsInput) call { return call{key: &in.KeyId} }, s.ListResourceTags)
 
+	onKey(r, s, kmsapi.GetParametersForImport, 0, importParametersCall, s.GetParametersForImport)
+	onKey(r, s, kmsapi.ImportKeyMaterial, 0, importCall, s.ImportKeyMaterial)
+	onKey(r, s, kmsapi.DeleteImportedKeyMaterial, 0, func(in *kmsapi.DeleteImportedKeyMaterialInput) call { return call{key: &in.KeyId} }, s.DeleteImportedKeyMaterial)
+	onKey(r, s, kmsapi.ReplicateKey, 0, replicateCall, s.ReplicateKey)
+	onKey(r, s, kmsapi.UpdatePrimaryRegion, 0, updatePrimaryCall, s.UpdatePrimaryRegion)
+
 	onKey(r, s, kmsapi.GetKeyRotationStatus, crossAccount, func(in *kmsapi.GetKeyRotationStatusInput) call { return call{key: &in.KeyId} }, s.GetKeyRotationStatus)
 	onKey(r, s, kmsapi.EnableKeyRotation, 0, enableRotationCall, s.EnableKeyRotation)
 	onKey(r, s, kmsapi.DisableKeyRotation, 0, func(in *kmsapi.DisableKeyRotationInput) call { return call{key: &in.KeyId} }, s.DisableKeyRotation)
@@ -160,6 +169,7 @@ type keyState struct {
 	// keyStore is the external key store of a key in one, as of storeEpoch.
 	keyStore   keyStoreRow
 	storeEpoch uint64
+	turn       time.Time // see keyRow.turns
 
 	mu        sync.Mutex
 	grants    map[string][]authz.Grant // by grantee, or the id of a service's grant, loaded when asked for
@@ -202,7 +212,7 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	}
 	// The epoch is read before the rows: what is bumped later makes the entry stale.
 	now := s.Store.Epoch(name)
-	if k != nil && k.epoch == now && s.connectedAsRead(k) {
+	if k != nil && k.epoch == now && s.connectedAsRead(k) && !s.due(k) {
 		return k, nil
 	}
 	k = &keyState{epoch: now, grants: map[string][]authz.Grant{}, materials: map[string]*opened{}}
@@ -214,6 +224,13 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	if err != nil {
 		return nil, err
 	}
+	if k.turned(s.Now()) {
+		if err := s.turn(ctx, region, id); err != nil {
+			return nil, err
+		}
+		return s.state(ctx, region, id)
+	}
+	k.turn = k.turns()
 	if err := s.joinStore(ctx, k); err != nil {
 		return nil, err
 	}

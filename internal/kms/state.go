@@ -17,8 +17,10 @@ func inState(k *keyRow, states ...kmsapi.KeyState) error {
 	switch k.State {
 	case kmsapi.KeyStateDisabled:
 		return kmsapi.DisabledException("%s is disabled.", k.arn())
-	case kmsapi.KeyStatePendingDeletion, kmsapi.KeyStatePendingReplicaDeletion:
+	case kmsapi.KeyStatePendingDeletion:
 		return kmsapi.KMSInvalidStateException("%s is pending deletion.", k.arn())
+	case kmsapi.KeyStatePendingReplicaDeletion:
+		return kmsapi.KMSInvalidStateException("%s is pending replica deletion.", k.arn())
 	case kmsapi.KeyStatePendingImport:
 		return kmsapi.KMSInvalidStateException("%s is pending import.", k.arn())
 	case kmsapi.KeyStateUnavailable:

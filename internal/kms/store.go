@@ -24,11 +24,26 @@ type keyRow struct {
 	Policy              string
 	// PolicyPrincipals maps the ARNs in the policy to the unique ids that they
 	// had when the policy was saved.
-	PolicyPrincipals   map[string]string
-	Tags               map[string]string
-	Materials          []materialRow // oldest first; the last one encrypts
-	Rotation           rotationRow
-	GrantCount         int
+	PolicyPrincipals map[string]string
+	Tags             map[string]string
+	Materials        []materialRow // oldest first; the last one encrypts
+	// Pending is imported material that the next rotation makes current, and
+	// Lacking are the Regions of related keys into which it is not imported yet.
+	Pending *materialRow
+	Lacking []string
+	// ImportSalt keys the ids of imported material: who reads an id cannot test guesses.
+	ImportSalt []byte
+	Rotation   rotationRow
+	GrantCount int
+	// PrimaryRegion and Replicas say where the primary and the replicas of a
+	// multi-Region key are. Every row of the key has the same; "" is the row's own.
+	PrimaryRegion string
+	Replicas      []string // sorted
+	// A key that is Creating or Updating becomes SettlesTo at this instant.
+	Settles   time.Time
+	SettlesTo kmsapi.KeyState
+	// KeyStore and XksKeyID are the external key store and the external key of a
+	// key in one, "" for others.
 	KeyStore, XksKeyID string
 }
 
@@ -36,13 +51,19 @@ type keyRow struct {
 type materialRow struct {
 	ID      string // 64 hex digits
 	Created time.Time
-	Wrapped []byte // backing key under the deletion epoch
+	// Wrapped is the backing key under the deletion epoch; nil while imported
+	// material is deleted, has expired or was not imported in this Region.
+	Wrapped []byte
 	// Private is the PKCS #8 private key or the MAC key, sealed under the
 	// backing key; nil for symmetric encryption keys.
 	Private []byte
 	Public  []byte // SubjectPublicKeyInfo, asymmetric keys only
 	// Rotation says how the version came to be; "" for the first.
 	Rotation kmsapi.RotationType
+	// Of imported material: what its owner says of it, and when it expires; zero
+	// is never.
+	Description string
+	ValidTo     time.Time
 }
 
 // rotationRow is the rotation state of a key.
@@ -85,6 +106,12 @@ var (
 				return nil
 			}
 			return []store.Key{{"due", k.Region, k.ID}}
+		}),
+		store.WithIndex("turning", func(k keyRow) []store.Key {
+			if k.turns().IsZero() {
+				return nil
+			}
+			return []store.Key{{"turning", k.Region, k.ID}}
 		}),
 		store.WithIndex("rotating", func(k keyRow) []store.Key {
 			if !k.Rotation.Enabled {
