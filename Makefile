@@ -25,6 +25,13 @@ build: ## the static binary, in dist/
 release: ## the binary with the certified FIPS 140-3 module of Go, in dist/; FIPS mode is on in it
 	CGO_ENABLED=0 GOFIPS140=certified $(GO) build -trimpath -o $(BIN)-fips ./cmd/sagekeep
 
+hsm: ## dist/sagekeep-hsm, which loads PKCS#11 libraries (needs a C compiler)
+	cd cmd/sagekeep-hsm && CGO_ENABLED=1 $(GO) build -trimpath -o ../../dist/sagekeep-hsm .
+
+hsm-check: ## what a change of sagekeep-hsm, a module of its own, must pass besides
+	cd cmd/sagekeep-hsm && $(GO) vet ./... && $(GO) fix -diff ./... && CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 10m ./...
+	cd cmd/sagekeep-hsm && $(GO) tool -modfile=../../tools/go.mod staticcheck ./...
+
 check: format vet staticcheck fix deadcode tidy cross test ## everything a change must pass
 
 format: ## fail when a file is not formatted
@@ -80,6 +87,7 @@ bench: ## benchmarks: BENCH=regexp COUNT=n
 
 fuzz: ## every fuzz target for FUZZTIME each
 	GO='$(GO)' sh tools/fuzz.sh $(FUZZTIME)
+	cd cmd/sagekeep-hsm && GO='$(GO)' sh ../../tools/fuzz.sh $(FUZZTIME)
 
 lint: ## golangci-lint with .golangci.yaml; its first build takes minutes
 	$(LINT) golangci-lint run ./...
