@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/sagekeep/sagekeep/internal/kms"
 	"github.com/sagekeep/sagekeep/internal/server"
 )
 
@@ -35,6 +36,7 @@ func serveFlags(f *flag.FlagSet) {
 	f.String("tls-key", "", "PEM `FILE` with its key")
 	f.Bool("tls-self-signed", false, "make a certificate at each start")
 	f.String("trusted-proxy", "", "`CIDR` of proxies whose X-Forwarded-For is believed, comma-separated")
+	f.String("kms-quotas", string(kms.ThrottleFair), "how fast an account may call KMS: default binds only accounts that compete for a busy server, aws enforces AWS's request quotas, off nothing")
 	f.String("store", "", "row store; only the embedded one is built so far")
 	f.String("objects", "", "object store; only local files are built so far")
 	f.String("inmemory", "", "InMemory tier; not built so far")
@@ -78,6 +80,7 @@ func serveConfig(f *flag.FlagSet) (server.Config, error) {
 	cfg := server.Config{
 		DataDir: value(f, "data-dir"), Listen: value(f, "listen"), Account: value(f, "account"), Seal: value(f, "seal"),
 		TLSCert: value(f, "tls-cert"), TLSKey: value(f, "tls-key"), TLSSelfSigned: value(f, "tls-self-signed") == "true",
+		KMSQuotas: value(f, "kms-quotas"),
 	}
 	if list := value(f, "trusted-proxy"); list != "" {
 		for text := range strings.SplitSeq(list, ",") {

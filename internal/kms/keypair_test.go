@@ -111,13 +111,29 @@ func TestDataKeyPairErrors(t *testing.T) {
 	wantError(t, "recipient", err, "ValidationException", "The attestation document in Recipient *")
 }
 
+// makeRSA holds the place of an RSA key in the making until leave is called.
+func (f *fixture) makeRSA() (leave func()) {
+	f.Helper()
+	leave, err := f.s.making.enter(f.Context(), home)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return leave
+}
+
+func (f *fixture) waitingRSA() int {
+	f.s.making.mu.Lock()
+	defer f.s.making.mu.Unlock()
+	return f.s.making.waiting
+}
+
 // RSA keys come one at a time, who waits may go, and not everybody may wait.
 // Nothing else waits.
 func TestRSAKeysQueue(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	id := f.key("")
-	f.s.making <- struct{}{} // a key is in the making
+	leave := f.makeRSA()
 	ctx, cancel := context.WithCancel(f.admin())
 	results := make(chan error, maxWaiting)
 	for range maxWaiting {
@@ -126,11 +142,11 @@ func TestRSAKeysQueue(t *testing.T) {
 			results <- err
 		}()
 	}
-	for f.s.waiting.Load() < maxWaiting {
+	for f.waitingRSA() < maxWaiting {
 		runtime.Gosched()
 	}
 	_, err := try(f.admin(), f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{KeySpec: "RSA_2048", KeyUsage: usageSign})
-	wantError(t, "one too many", err, "ThrottlingException", "Rate exceeded")
+	wantError(t, "one too many", err, "ThrottlingException", "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.")
 	must(f.admin(), f, kmsapi.GenerateDataKey, &kmsapi.GenerateDataKeyInput{KeyId: id, KeySpec: "AES_256"})
 	f.newKey("ECC_NIST_P256", usageSign)
 	must(f.admin(), f, kmsapi.RotateKeyOnDemand, &kmsapi.RotateKeyOnDemandInput{KeyId: id})
@@ -148,8 +164,8 @@ func TestRSAKeysQueue(t *testing.T) {
 			t.Fatal("a request waits for ever")
 		}
 	}
-	<-f.s.making
-	if n := f.s.waiting.Load(); n != 0 {
+	leave()
+	if n := f.waitingRSA(); n != 0 {
 		t.Errorf("%d requests count as waiting", n)
 	}
 	f.newKey("RSA_2048", usageSign)
@@ -165,17 +181,17 @@ func TestDataKeyPairOfDisabledKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	id := f.key("")
-	f.s.making <- struct{}{}
+	leave := f.makeRSA()
 	result := make(chan error)
 	go func() {
 		_, err := try(f.admin(), f, kmsapi.GenerateDataKeyPair, &kmsapi.GenerateDataKeyPairInput{KeyId: id, KeyPairSpec: "RSA_2048"})
 		result <- err
 	}()
-	for f.s.waiting.Load() == 0 {
+	for f.waitingRSA() == 0 {
 		runtime.Gosched()
 	}
 	must(f.admin(), f, kmsapi.DisableKey, &kmsapi.DisableKeyInput{KeyId: id})
-	<-f.s.making
+	leave()
 	wantError(t, "GenerateDataKeyPair", <-result, "DisabledException", "")
 }
 

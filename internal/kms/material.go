@@ -71,25 +71,15 @@ func (s *Service) newPair(ctx context.Context, name kmsapi.KeySpec) (private, pu
 	return private, public, nil
 }
 
-// maxWaiting bounds the requests that wait for an RSA key at one time.
-const maxWaiting = 32
-
 // newPrivate makes a private key. RSA keys come one at a time: each takes up to
 // seconds of one processor, which the other requests must not lose altogether.
 func (s *Service) newPrivate(ctx context.Context, name kmsapi.KeySpec) (any, error) {
 	if rsaBits(name) > 0 {
-		defer s.waiting.Add(-1)
-		if s.waiting.Add(1) > maxWaiting {
-			return nil, kmsapi.ThrottlingException("Rate exceeded")
+		leave, err := s.making.enter(ctx, callerAccount(ctx))
+		if err != nil {
+			return nil, err
 		}
-		select {
-		case s.making <- struct{}{}:
-			defer func() { <-s.making }()
-		case <-ctx.Done():
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("kms: wait for an RSA key: %w", err)
-		}
+		defer leave()
 	}
 	key, err := generatePrivate(name)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -43,6 +42,7 @@ type Config struct {
 	Authorizer authorizer
 	Now        func() time.Time // nil: time.Now
 	Quotas     Quotas
+	Throttling Throttling // "": ThrottleFair
 	// LinkedRole makes the service-linked role of a service in the caller's account
 	// unless it is there; nil: nothing. It is called in the commit that needs the role.
 	LinkedRole func(ctx context.Context, service string) error
@@ -63,10 +63,8 @@ type Service struct {
 	// wrapping is read-held from the wrapping of new key material until its
 	// commit, so that an erasure sees what was wrapped under the old epoch.
 	wrapping sync.RWMutex
-	// making has room for the one RSA key that is generated; waiting counts the
-	// requests that make or want one.
-	making  chan struct{}
-	waiting atomic.Int32
+	// making lets one RSA key be generated at a time.
+	making *turnstile
 }
 
 // New returns the service.
@@ -79,7 +77,7 @@ func New(c Config) *Service {
 		c.Proxies = xks.New(xks.Config{})
 	}
 	return &Service{
-		Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: make(chan struct{}, 1), uses: newLastUses(),
+		Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: newTurnstile(), uses: newLastUses(),
 		connecting: make(chan struct{}, 1),
 	}
 }
@@ -151,6 +149,10 @@ func (s *Service) Register(r *protocol.Registry) {
 	onKey(r, s, kmsapi.DisableKeyRotation, 0, func(in *kmsapi.DisableKeyRotationInput) call { return call{key: &in.KeyId} }, s.DisableKeyRotation)
 	onKey(r, s, kmsapi.RotateKeyOnDemand, 0, func(in *kmsapi.RotateKeyOnDemandInput) call { return call{key: &in.KeyId} }, s.RotateKeyOnDemand)
 	onKey(r, s, kmsapi.ListKeyRotations, 0, func(in *kmsapi.ListKeyRotationsInput) call { return call{key: &in.KeyId} }, s.ListKeyRotations)
+
+	if s.Throttling != ThrottleOff {
+		r.Limit(kmsapi.Service, newLimiter(s.Throttling, s.Now))
+	}
 }
 
 // onKey adds an operation on one key.

@@ -121,7 +121,11 @@ func (x *exchange) run(caller *identity.Caller) error {
 	var out any
 	err := wire.DecodeInput(x.op, &wire.Request{HTTP: x.r, Body: x.body, Stream: x.stream, Labels: x.labels, Form: x.form}, in)
 	if err == nil {
-		out, err = reg.invoke(ctx, pending, x.binding, in)
+		lease, refused := reg.enter(ctx, x.binding, in)
+		if lease != nil {
+			defer lease.Leave() // when it is answered
+		}
+		out, err = reg.invoke(ctx, pending, x.binding, in, refused)
 	} else {
 		// A request that cannot be decoded is recorded too: it came from a proven caller.
 		e := schema.AsError(err)

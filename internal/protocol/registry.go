@@ -75,6 +75,18 @@ type Authorizer interface {
 	Decide(ctx context.Context, c *Check) (authz.Decision, error)
 }
 
+// Limiter bounds how fast an account may call a service. It is asked about each
+// call of a proven caller, those of other services for it included, before the
+// call is authorised.
+type Limiter interface {
+	// Enter admits a call until Leave of the lease, or refuses it with the
+	// service's error. A refused call has no lease.
+	Enter(ctx context.Context, op *schema.Operation, in any) (Lease, error)
+}
+
+// Lease is an admitted call.
+type Lease interface{ Leave() }
+
 // Journal makes records durable that no commit took along.
 type Journal interface {
 	Append(ctx context.Context, entries ...[]byte) error
@@ -83,6 +95,7 @@ type Journal interface {
 // binding is one operation with its method.
 type binding struct {
 	op      *schema.Operation
+	svc     *service
 	resolve func(ctx context.Context, in any) ([]Check, error)
 	call    func(ctx context.Context, in any) (any, error)
 }
@@ -105,8 +118,10 @@ type Registry struct {
 type service struct {
 	*schema.Service
 	byName map[string]*binding
-	known  []*schema.Operation // generated, registered or not; REST protocols route by them
-	router *wire.Router        // REST protocols only, built by Finish
+	// limiter is nil for services without one.
+	limiter Limiter
+	known   []*schema.Operation // generated, registered or not; REST protocols route by them
+	router  *wire.Router        // REST protocols only, built by Finish
 }
 
 // NewRegistry returns an empty registry.
@@ -135,6 +150,7 @@ func Handle[In, Out any](r *Registry, op schema.Op[In, Out], resolve Resolver[In
 	}
 	b := &binding{
 		op:      op.Operation,
+		svc:     svc,
 		resolve: func(ctx context.Context, in any) ([]Check, error) { return resolve(ctx, in.(*In)) },
 		call: func(ctx context.Context, in any) (any, error) {
 			out, err := method(ctx, in.(*In))
@@ -146,6 +162,18 @@ func Handle[In, Out any](r *Registry, op schema.Op[In, Out], resolve Resolver[In
 	}
 	svc.byName[op.Name] = b
 	r.bindings[op.Operation] = b
+}
+
+// Limit makes l decide how fast accounts may call a service. Call it after the
+// service's first Handle.
+func (r *Registry) Limit(svc *schema.Service, l Limiter) { r.services[svc.Name].limiter = l }
+
+// enter asks the service's limiter.
+func (r *Registry) enter(ctx context.Context, b *binding, in any) (Lease, error) {
+	if b.svc.limiter == nil {
+		return nil, nil
+	}
+	return b.svc.limiter.Enter(ctx, b.op, in)
 }
 
 // Know adds operations that the service's model has, registered or not, so that a
@@ -184,7 +212,11 @@ func Call[In, Out any](ctx context.Context, r *Registry, op schema.Op[In, Out], 
 	if own {
 		ctx, pending = withPending(ctx)
 	}
-	out, err := r.invoke(ctx, pending, b, in)
+	lease, refused := r.enter(ctx, b, in)
+	if lease != nil {
+		defer lease.Leave()
+	}
+	out, err := r.invoke(ctx, pending, b, in, refused)
 	if own {
 		if jerr := r.journalRest(ctx, pending); jerr != nil {
 			return nil, jerr
@@ -197,10 +229,13 @@ func Call[In, Out any](ctx context.Context, r *Registry, op schema.Op[In, Out], 
 	return o, nil
 }
 
-// invoke is the road from the resource on.
-func (r *Registry) invoke(ctx context.Context, p *audit.Pending, b *binding, in any) (any, error) {
+// invoke is the road from the resource on. A call that the limiter refused ends
+// where it begins, with a record.
+func (r *Registry) invoke(ctx context.Context, p *audit.Pending, b *binding, in any, refused error) (out any, err error) {
 	ctx, entry := p.Begin(ctx, b.op.Service.EventSource, b.op.Name, b.op.ReadOnly, b.op.DataEvent, r.NewID())
-	out, err := r.run(ctx, entry, b, in)
+	if err = refused; err == nil {
+		out, err = r.run(ctx, entry, b, in)
+	}
 	if err != nil {
 		err = storageError(b.op.Service, err)
 		e := schema.AsError(err)

@@ -41,7 +41,7 @@ func notImplemented(header string) error {
 }
 
 // kmsError turns KMS's answer into S3's: the code gets the prefix KMS., a
-// refusal becomes AccessDenied with KMS's text.
+// refusal becomes AccessDenied with KMS's text, and too many calls SlowDown.
 //
 // Source: recorded answers of Amazon S3; S3 API Reference, "Error responses".
 func kmsError(err error) error {
@@ -50,6 +50,8 @@ func kmsError(err error) error {
 		return err
 	}
 	switch {
+	case e.Code == "ThrottlingException":
+		return schema.NewError("SlowDown", 503, "Please reduce your request rate for operations involving AWS KMS.").Because(err)
 	case e.Status >= 500:
 		return s3api.InternalError("We encountered an internal error. Please try again.").Because(err)
 	case e.Code == "AccessDeniedException" || e.Code == "AccessDenied":

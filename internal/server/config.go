@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"github.com/sagekeep/sagekeep/internal/kms"
 )
 
 // Config is everything that `sagekeep serve` can be told. The zero value needs a
@@ -30,7 +32,10 @@ type Config struct {
 	// TrustedProxies are the networks whose X-Forwarded-For is believed; with one
 	// of them plain HTTP is allowed off loopback.
 	TrustedProxies []netip.Prefix
-	Log            *slog.Logger
+	// KMSQuotas says how fast an account may call KMS: default, aws or off; see
+	// package kms.
+	KMSQuotas string
+	Log       *slog.Logger
 
 	// freeSpace replaces the file system's answer, to test what a full disk does.
 	freeSpace func() (free, total uint64, err error)
@@ -57,7 +62,13 @@ func (c *Config) Validate() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.KMSQuotas == "" {
+		c.KMSQuotas = string(kms.ThrottleFair)
+	}
 	var problems []string
+	if !kms.Throttling(c.KMSQuotas).Valid() {
+		problems = append(problems, fmt.Sprintf("kms-quotas: %q is not default, aws or off", c.KMSQuotas))
+	}
 	if c.DataDir == "" {
 		problems = append(problems, "data-dir: name the directory that holds the data")
 	}
