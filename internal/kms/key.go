@@ -146,7 +146,7 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	e.AddResource(k.Account, resourceType, k.arn())
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
 		if k.MultiRegion && s.LinkedRole != nil {
-			if err := s.LinkedRole(tx.Context(ctx), multiRegionPrincipal); err != nil {
+			if err := s.LinkedRole(tx.Context(ctx), MultiRegionPrincipal); err != nil {
 				return err
 			}
 		}

@@ -18,10 +18,14 @@ import (
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
-// multiRegionPrincipal is the service whose role the accounts of multi-Region keys have.
+// The service-linked role of accounts with multi-Region keys, and the service
+// principal that it trusts.
 //
 // Source: AWS KMS Developer Guide, "Authorizing AWS KMS to synchronize multi-Region keys".
-const multiRegionPrincipal = "mrk.kms.amazonaws.com"
+const (
+	MultiRegionPrincipal = "mrk.kms.amazonaws.com"
+	MultiRegionRole      = "AWSServiceRoleForKeyManagementServiceMultiRegionKeys"
+)
 
 // settling is how long a new replica is Creating and a moved primary Updating.
 // AWS takes a few seconds.

@@ -35,14 +35,15 @@ func (f *fixture) describeIn(region, id string) *kmsapi.KeyMetadata {
 func (f *fixture) layout(region, id string) string {
 	f.Helper()
 	c := f.describeIn(region, id).MultiRegionConfiguration
-	text := string(c.MultiRegionKeyType) + " " + *c.PrimaryKey.Region
+	var text strings.Builder
+	text.WriteString(string(c.MultiRegionKeyType) + " " + *c.PrimaryKey.Region)
 	for _, r := range c.ReplicaKeys {
 		if *r.Arn != keyARN(*r.Region, home, id) {
 			f.Errorf("replica %s has the ARN %s", *r.Region, *r.Arn)
 		}
-		text += " " + *r.Region
+		text.WriteString(" " + *r.Region)
 	}
-	return text
+	return text.String()
 }
 
 func (f *fixture) wantLayout(id, primary string, replicas ...string) {
@@ -348,79 +349,6 @@ func TestPrimaryDeletion(t *testing.T) {
 	wantError(t, "the primary", err, "NotFoundException", "")
 }
 
-// TestImportedReplicas: the same material goes into every Region by itself.
-func TestImportedReplicas(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	id := must(f.admin(), f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{MultiRegion: new(true), Origin: kmsapi.OriginTypeExternal}).KeyMetadata.KeyId
-	_, err := try(f.admin(), f, kmsapi.ReplicateKey, &kmsapi.ReplicateKeyInput{KeyId: id, ReplicaRegion: elsewhere})
-	wantError(t, "a replica of an empty key", err, "KMSInvalidStateException", arnOf(id)+" is pending import.")
-	one := *f.imported(id, material1, nil).KeyMaterialId
-	f.replicate(id, elsewhere)
-	there := f.in(elsewhere, root(home))
-	if m := f.describeIn(elsewhere, id); m.KeyState != "PendingImport" || m.Origin != "EXTERNAL" || m.ExpirationModel != "" {
-		t.Errorf("the replica is %+v", m)
-	}
-	_, err = f.tryImportIn(elsewhere, id, material2, nil)
-	wantError(t, "other material in the replica", err, "IncorrectKeyMaterialException", "")
-	_, err = f.tryImportIn(elsewhere, id, material2, asNew)
-	wantError(t, "new material in the replica", err, "UnsupportedOperationException", "")
-	out, err := f.tryImportIn(elsewhere, id, material1, nil)
-	if err != nil || *out.KeyMaterialId != one {
-		t.Fatalf("the import into the replica: %+v, %v", out, err)
-	}
-	blob := f.encrypted(f.admin(), id, nil)
-	must(there, f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: blob})
-
-	const waiting = "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"
-	rotate := func() error {
-		return second(try(f.admin(), f, kmsapi.RotateKeyOnDemand, &kmsapi.RotateKeyOnDemandInput{KeyId: id}))
-	}
-	want := func(what, here, elsewhereWant string) {
-		t.Helper()
-		if a, b := f.rotations(region, id), f.rotations(elsewhere, id); a != here || b != elsewhereWant {
-			t.Errorf("%s: %q and %q", what, a, b)
-		}
-	}
-	two := *f.imported(id, material2, asNew).KeyMaterialId
-	want("new material in the primary", "CURRENT IMPORTED, "+waiting+" IMPORTED", "CURRENT IMPORTED, "+waiting+" PENDING_IMPORT")
-	wantError(t, "a rotation that lacks a replica", rotate(), "KMSInvalidStateException", "No available key material pending rotation for the key: "+arnOf(id)+".")
-	f.replicate(id, third) // which lacks both
-	for _, r := range []string{elsewhere, third} {
-		if _, err := f.tryImportIn(r, id, material2, func(in *kmsapi.ImportKeyMaterialInput) { in.ImportType = oldOne }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want("new material everywhere", "CURRENT IMPORTED, PENDING_ROTATION IMPORTED", "CURRENT IMPORTED, PENDING_ROTATION IMPORTED")
-	// A replica's own copy can be deleted; the primary's goes with all.
-	must(there, f, kmsapi.DeleteImportedKeyMaterial, &kmsapi.DeleteImportedKeyMaterialInput{KeyId: id, KeyMaterialId: &two})
-	want("the replica's copy deleted", "CURRENT IMPORTED, "+waiting+" IMPORTED", "CURRENT IMPORTED, "+waiting+" PENDING_IMPORT")
-	must(f.admin(), f, kmsapi.DeleteImportedKeyMaterial, &kmsapi.DeleteImportedKeyMaterialInput{KeyId: id, KeyMaterialId: &two})
-	want("the primary's copy deleted", "CURRENT IMPORTED", "CURRENT IMPORTED")
-	f.imported(id, material3, asNew)
-	if _, err := f.tryImportIn(elsewhere, id, material3, nil); err != nil {
-		t.Fatal(err)
-	}
-	// The third Region leaves and lets the rotation go.
-	must(f.in(third, root(home)), f, kmsapi.ScheduleKeyDeletion, &kmsapi.ScheduleKeyDeletionInput{KeyId: id, PendingWindowInDays: new(int32(7))})
-	wantError(t, "a rotation that lacks the third Region", rotate(), "KMSInvalidStateException", "")
-	f.pass(7 * day)
-	f.erase()
-	if err := rotate(); err != nil {
-		t.Fatal(err)
-	}
-	want("after the rotation", "NON_CURRENT IMPORTED, CURRENT IMPORTED", "NON_CURRENT IMPORTED, CURRENT IMPORTED")
-	fresh := f.encrypted(there, id, nil)
-	for _, b := range [][]byte{blob, fresh} {
-		must(f.admin(), f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: b})
-		must(there, f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: b})
-	}
-	// The other Regions keep what one loses.
-	must(f.admin(), f, kmsapi.DeleteImportedKeyMaterial, &kmsapi.DeleteImportedKeyMaterialInput{KeyId: id})
-	f.wantState(id, "PendingImport")
-	must(there, f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: fresh})
-}
-
 // TestReplicaAuthorization: ReplicateKey is kms:ReplicateKey on the key and
 // kms:CreateKey in the other Region; UpdatePrimaryRegion is asked on both keys.
 func TestReplicaAuthorization(t *testing.T) {
@@ -502,11 +430,12 @@ func TestReplicaRecords(t *testing.T) {
 		if err := json.Unmarshal(r, &m); err != nil {
 			t.Fatal(err)
 		}
-		text := m.EventName + " " + m.AWSRegion
+		var text strings.Builder
+		text.WriteString(m.EventName + " " + m.AWSRegion)
 		for _, x := range m.Resources {
-			text += " " + x.ARN
+			text.WriteString(" " + x.ARN)
 		}
-		got = append(got, strings.ReplaceAll(text, home+":key/"+id, "KEY"))
+		got = append(got, strings.ReplaceAll(text.String(), home+":key/"+id, "KEY"))
 	}
 	want := []string{
 		"ReplicateKey us-west-2 arn:aws:kms:us-west-2:KEY",
@@ -530,6 +459,22 @@ func TestOldMultiRegionRows(t *testing.T) {
 	f.wantLayout(id, region)
 	f.replicate(id, elsewhere)
 	f.wantLayout(id, region, elsewhere)
+}
+
+// TestMultiRegionKeys lists what needs the service-linked role.
+func TestMultiRegionKeys(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.key("")
+	id := f.multiRegionKey()
+	f.replicate(id, elsewhere)
+	got, err := f.s.MultiRegionKeys(t.Context(), home)
+	if err != nil || len(got) != 2 || !slices.Equal(got[region], []string{arnOf(id)}) || !slices.Equal(got[elsewhere], []string{keyARN(elsewhere, home, id)}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := f.s.MultiRegionKeys(t.Context(), abroad); err != nil || len(got) != 0 {
+		t.Errorf("another account: %v, %v", got, err)
+	}
 }
 
 // TestLinkedRole: multi-Region keys need the role of their service, others do not.

@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -93,4 +94,23 @@ func recordPrimary(there context.Context, in *kmsapi.UpdatePrimaryRegionInput, k
 	e.SetRequestJSON(wire.AppendAuditJSON(nil, kmsapi.UpdatePrimaryRegion.Input, in))
 	e.SetResponse(map[string]string{"keyId": k.arn()})
 	e.AddResource(k.Account, resourceType, k.arn())
+}
+
+// MultiRegionKeys returns the ARNs of an account's multi-Region keys by Region:
+// while it has one, it needs the service-linked role.
+func (s *Service) MultiRegionKeys(ctx context.Context, account string) (arns map[string][]string, err error) {
+	err = s.Store.View(ctx, func(tx *store.Tx) error {
+		arns = map[string][]string{}
+		for row, err := range keys.ByIndex(tx, "multiregion", store.Key{account}, store.ScanOptions{}) {
+			if err != nil {
+				return err
+			}
+			arns[row.Value.Region] = append(arns[row.Value.Region], row.Value.arn())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("kms: read multi-Region keys: %w", err)
+	}
+	return arns, nil
 }

@@ -383,13 +383,14 @@ func TestFIPS(t *testing.T) {
 	t.Parallel()
 	if fips140.Enforced() {
 		t.Run("Unavailable", testUnavailable)
+		t.Run("Import", testImportFIPS)
 		return
 	}
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^(TestFIPS|TestSign|TestVerify|TestMac|TestAgree|TestEncapsulate|TestRSAEncryption|TestDataKeyPairs|TestKeySpecs)", "-test.short")
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^(TestFIPS|TestSign|TestVerify|TestMac|TestAgree|TestEncapsulate|TestRSAEncryption|TestDataKeyPairs|TestKeySpecs|TestImport|TestUnwrapPadded)", "-test.short")
 	cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "PASS") {

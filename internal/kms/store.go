@@ -107,6 +107,12 @@ var (
 			}
 			return []store.Key{{"due", k.Region, k.ID}}
 		}),
+		store.WithIndex("multiregion", func(k keyRow) []store.Key {
+			if !k.MultiRegion {
+				return nil
+			}
+			return []store.Key{{k.Account, k.Region, k.ID}}
+		}),
 		store.WithIndex("turning", func(k keyRow) []store.Key {
 			if k.turns().IsZero() {
 				return nil

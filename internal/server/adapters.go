@@ -2,7 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 
+	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	s3api "github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/api/schema"
@@ -69,7 +73,11 @@ func (r executionRoles) AssumeForService(ctx context.Context, roleARN, session, 
 
 // linkedRoleUse is what still needs a service-linked role of an account.
 func (s *Server) linkedRoleUse(ctx context.Context, account, service string) ([]iam.LinkedRoleUse, error) {
-	if service != organizations.Principal {
+	switch service {
+	case organizations.Principal:
+	case kms.MultiRegionPrincipal:
+		return s.multiRegionUse(ctx, account)
+	default:
 		return nil, nil
 	}
 	m, err := s.organizations.MembershipOf(ctx, account)
@@ -77,4 +85,33 @@ func (s *Server) linkedRoleUse(ctx context.Context, account, service string) ([]
 		return nil, err
 	}
 	return []iam.LinkedRoleUse{{Region: DefaultRegion, Resources: []string{m.Organization}}}, nil
+}
+
+// multiRegionUse lists the multi-Region keys of an account.
+func (s *Server) multiRegionUse(ctx context.Context, account string) ([]iam.LinkedRoleUse, error) {
+	arns, err := s.kms.MultiRegionKeys(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	var use []iam.LinkedRoleUse
+	for _, region := range slices.Sorted(maps.Keys(arns)) {
+		use = append(use, iam.LinkedRoleUse{Region: region, Resources: arns[region]})
+	}
+	return use, nil
+}
+
+// linkedRole makes the service-linked role of a service of KMS in the caller's
+// account unless it is there, as the caller, who needs iam:CreateServiceLinkedRole.
+func (s *Server) linkedRole(ctx context.Context, service string) error {
+	role := "arn:aws:iam::" + identity.From(ctx).Caller.Account + ":role/aws-service-role/" + service + "/" + kms.MultiRegionRole
+	if _, err := s.iam.RoleByARN(ctx, role); !errors.Is(err, iam.ErrNoSuchRole) {
+		return err
+	}
+	_, err := protocol.Call(ctx, s.registry, iamapi.CreateServiceLinkedRole, &iamapi.CreateServiceLinkedRoleInput{AWSServiceName: service})
+	if e := schema.AsError(err); err != nil && e.Code == "AccessDenied" { // in the words of KMS
+		denied := kmsapi.AccessDeniedException("%s", e.Message)
+		denied.AuditCode = e.Code
+		return denied.Because(err)
+	}
+	return err
 }

@@ -146,6 +146,7 @@ func (s *Server) wire() {
 	s.verifier = &sigv4.Verifier{Lookup: s.iam.Lookup}
 	s.kms = kms.New(kms.Config{
 		Store: s.store, Keyring: s.dir.keyring, Epochs: s.dir.epochs, Principals: s.iam, Authorizer: s.registry,
+		LinkedRole: s.linkedRole,
 		Throttling: kms.Throttling(s.cfg.KMSQuotas),
 	})
 	s.iam.Register(s.registry)
