@@ -13,9 +13,11 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sagekeep/sagekeep/internal/kms"
 	"github.com/sagekeep/sagekeep/internal/server"
+	"github.com/sagekeep/sagekeep/internal/xks"
 )
 
 func serveCommand() *command {
@@ -37,6 +39,8 @@ func serveFlags(f *flag.FlagSet) {
 	f.Bool("tls-self-signed", false, "make a certificate at each start")
 	f.String("trusted-proxy", "", "`CIDR` of proxies whose X-Forwarded-For is believed, comma-separated")
 	f.String("kms-quotas", string(kms.ThrottleFair), "how fast an account may call KMS: default binds only accounts that compete for a busy server, aws enforces AWS's request quotas, off nothing")
+	f.String("xks-connect", "", "`NAME=HOST:PORT` where the proxy of an external key store is reached instead of port 443 of its name; comma-separated")
+	f.Duration("xks-timeout", xks.Timeout, "how long such a proxy has for one answer; it is tried twice")
 	f.String("store", "", "row store; only the embedded one is built so far")
 	f.String("objects", "", "object store; only local files are built so far")
 	f.String("inmemory", "", "InMemory tier; not built so far")
@@ -89,6 +93,17 @@ func serveConfig(f *flag.FlagSet) (server.Config, error) {
 				return cfg, usagef("--trusted-proxy: %q is not a CIDR", text)
 			}
 			cfg.TrustedProxies = append(cfg.TrustedProxies, p.Masked())
+		}
+	}
+	cfg.KeyProxies.Timeout = f.Lookup("xks-timeout").Value.(flag.Getter).Get().(time.Duration)
+	if list := value(f, "xks-connect"); list != "" {
+		cfg.KeyProxies.ConnectTo = map[string]string{}
+		for text := range strings.SplitSeq(list, ",") {
+			name, address, ok := strings.Cut(strings.TrimSpace(text), "=")
+			if !ok {
+				return cfg, usagef("--xks-connect: %q is not NAME=HOST:PORT", text)
+			}
+			cfg.KeyProxies.ConnectTo[strings.ToLower(name)] = address
 		}
 	}
 	return cfg, nil

@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/sagekeep/sagekeep/internal/kms"
+	"github.com/sagekeep/sagekeep/internal/xks"
 )
 
 // Config is everything that `sagekeep serve` can be told. The zero value needs a
@@ -35,7 +37,10 @@ type Config struct {
 	// KMSQuotas says how fast an account may call KMS: default, aws or off; see
 	// package kms.
 	KMSQuotas string
-	Log       *slog.Logger
+	// KeyProxies says how the proxies of external key stores are reached: at
+	// another address than port 443 of their name, and how long they have.
+	KeyProxies xks.Config
+	Log        *slog.Logger
 
 	// freeSpace replaces the file system's answer, to test what a full disk does.
 	freeSpace func() (free, total uint64, err error)
@@ -46,6 +51,13 @@ const (
 	DefaultListen  = "127.0.0.1:4566"
 	DefaultAccount = "111122223333"
 	DefaultRegion  = "us-west-2"
+)
+
+// What a proxy of an external key store may be given: less than a round trip is
+// of no use, and callers of KMS wait meanwhile.
+const (
+	minKeyProxyTimeout = 50 * time.Millisecond
+	maxKeyProxyTimeout = 10 * time.Second
 )
 
 // ErrUsage marks mistakes in the configuration: exit code 2.
@@ -80,6 +92,14 @@ func (c *Config) Validate() error {
 	}
 	if c.TLSCert != "" && c.TLSSelfSigned {
 		problems = append(problems, "tls-self-signed: not together with tls-cert")
+	}
+	for name, address := range c.KeyProxies.ConnectTo {
+		if host, port, err := net.SplitHostPort(address); err != nil || name == "" || strings.ToLower(name) != name || host == "" || port == "" {
+			problems = append(problems, fmt.Sprintf("xks-connect: %q is not NAME=HOST:PORT", name+"="+address))
+		}
+	}
+	if t := c.KeyProxies.Timeout; t != 0 && (t < minKeyProxyTimeout || t > maxKeyProxyTimeout) {
+		problems = append(problems, fmt.Sprintf("xks-timeout: %v is not between %v and %v", t, minKeyProxyTimeout, maxKeyProxyTimeout))
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {

@@ -30,6 +30,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/store"
 	"github.com/sagekeep/sagekeep/internal/store/pebblestore"
 	"github.com/sagekeep/sagekeep/internal/sts"
+	"github.com/sagekeep/sagekeep/internal/xks"
 )
 
 // ErrInUse: another process has the data directory open.
@@ -148,6 +149,7 @@ func (s *Server) wire() {
 		Store: s.store, Keyring: s.dir.keyring, Epochs: s.dir.epochs, Principals: s.iam, Authorizer: s.registry,
 		LinkedRole: s.linkedRole,
 		Throttling: kms.Throttling(s.cfg.KMSQuotas),
+		Proxies:    xks.New(s.cfg.KeyProxies),
 	})
 	s.iam.Register(s.registry)
 	s.organizations.Register(s.registry)
