@@ -124,7 +124,11 @@ func unmet(u *authz.Fact) string {
 		fmt.Fprintf(&b, " %s %s", u.Operator, u.Key)
 	}
 	if len(u.Wanted) > 0 {
-		fmt.Fprintf(&b, " wants %s;", strings.Join(u.Wanted, ", "))
+		fmt.Fprintf(&b, " wants %s", strings.Join(u.Wanted, ", "))
+		if len(u.Resolved) > 0 {
+			fmt.Fprintf(&b, " = %s", strings.Join(u.Resolved, ", "))
+		}
+		b.WriteByte(';')
 	}
 	if len(u.Found) > 0 {
 		fmt.Fprintf(&b, " the request has %s", strings.Join(u.Found, ", "))

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -18,6 +19,8 @@ type Authorization struct {
 	Policy          string `json:"policy,omitempty"`
 	Statement       string `json:"statement,omitempty"` // Sid, or index from 0
 	Reason          string `json:"reason,omitempty"`
+	// Lacking is the layer that Reason quotes when that is not Layer.
+	Lacking string `json:"lacking,omitempty"`
 	// Unmet is what kept the nearest statements from allowing, Changes what
 	// would allow.
 	Unmet   []authz.Fact   `json:"unmet,omitempty"`
@@ -44,7 +47,7 @@ func (a *Authorization) SeenBy(account, caller string) *Authorization {
 		return account != caller
 	}
 	n := *a
-	if hidden(a.Layer) {
+	if quoted := cmp.Or(a.Lacking, a.Layer); hidden(quoted) {
 		n.Policy, n.Statement, n.Reason = "", "", ""
 	}
 	n.Unmet = slices.DeleteFunc(slices.Clone(a.Unmet), func(f authz.Fact) bool { return hidden(f.Layer) })
@@ -54,6 +57,9 @@ func (a *Authorization) SeenBy(account, caller string) *Authorization {
 				f.Found = nil
 			}
 		}
+	}
+	for i := range n.Unmet { // variables may name the other side's tags
+		n.Unmet[i].Resolved = nil
 	}
 	n.Changes = slices.Clone(a.Changes)
 	for i := range n.Changes {

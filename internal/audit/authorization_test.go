@@ -51,6 +51,16 @@ func TestSeenBy(t *testing.T) {
 	if a.Unmet[1].Found == nil || a.Changes[1].Policy != "theirs" {
 		t.Error("the original was changed")
 	}
+	delegated := &Authorization{
+		ResourceAccount: owner, Decision: "ImplicitlyDenied", Layer: authz.LayerResource, Lacking: authz.LayerIdentity, Reason: "quotes mine",
+		Unmet: []authz.Fact{{Layer: authz.LayerIdentity, Key: "aws:SourceIp", Found: []string{"f"}, Resolved: []string{"r"}}},
+	}
+	if got := delegated.SeenBy(owner, caller); got.Reason != "" || len(got.Unmet) != 0 {
+		t.Errorf("the owner reads %+v of the caller's policies", got)
+	}
+	if got := delegated.SeenBy(caller, caller); got.Reason != "quotes mine" || len(got.Unmet) != 1 || got.Unmet[0].Found == nil || got.Unmet[0].Resolved != nil {
+		t.Errorf("the caller reads %+v of its own policies", got)
+	}
 	within := *a
 	within.ResourceAccount = caller
 	if got := within.SeenBy(caller, caller); !reflect.DeepEqual(got, &within) {

@@ -11,6 +11,9 @@ import (
 // need more is explained without any.
 const maxChanges = 64
 
+// removeDeny is what a [Change] that adds nothing takes away.
+const removeDeny = "explicit deny"
+
 // step is a change with what it does to the policies.
 type step struct {
 	change Change
@@ -71,7 +74,7 @@ func prune(req *Request, pols *Policies, grants []Grant, steps []step) []Change 
 
 // dropping is the step that takes away a deny, or a policy that cannot be read.
 func dropping(at site, p *Policy, s *statement) step {
-	c := Change{Layer: at.layer, Level: levelOf(at)}
+	c := Change{Layer: at.layer, Level: levelOf(at), Remove: removeDeny}
 	if p != nil {
 		c.Policy = p.Name
 	}
@@ -237,6 +240,9 @@ func addingStatement(req *Request, at site, kind Kind, action, resource string) 
 		b.WriteString(`,"Resource":`)
 		printString(&b, resource)
 	}
+	if kind == TrustPolicy {
+		printTrustConditions(&b, req.Context)
+	}
 	b.WriteByte('}')
 	// What is proposed is what is tried: the text is parsed as it would be when
 	// somebody saves it.
@@ -245,6 +251,37 @@ func addingStatement(req *Request, at site, kind Kind, action, resource string) 
 		return step{}, false
 	}
 	return step{change: Change{Layer: at.layer, Level: levelOf(at), Add: b.Bytes()}, at: at, policy: p}, true
+}
+
+// printTrustConditions holds a proposed trust to what the request says of who
+// asks: the token's audience and subject, the external id. Without them it
+// would let in everybody for whom the provider makes tokens.
+func printTrustConditions(b *bytes.Buffer, ctx Context) {
+	var keys []string
+	for key, v := range ctx.All() {
+		issuer := strings.HasSuffix(key, ":aud") || strings.HasSuffix(key, ":sub")
+		if (issuer || key == "sts:externalid") && !v.Multi && len(v.Vals) == 1 {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	slices.Sort(keys)
+	b.WriteString(`,"Condition":{"StringEquals":{`)
+	for i, key := range keys {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name := key
+		if key == "sts:externalid" {
+			name = "sts:ExternalId"
+		}
+		printString(b, name)
+		b.WriteByte(':')
+		printString(b, strings.ReplaceAll(ctx.single(key), "${", "${$}{"))
+	}
+	b.WriteString("}}")
 }
 
 // element returns the entry of Principal that names the principal, its sessions
@@ -303,6 +340,12 @@ func grantable(op string) bool {
 // Source: IAM User Guide, "Policy variables", on special characters.
 func escapeResource(arn string) string {
 	if !strings.ContainsAny(arn, "*?$") {
+		return arn
+	}
+	// Actions that make something are asked on all of its kind, such as all
+	// buckets; objects in a bucket may have a star in their name.
+	kind, all := strings.CutSuffix(arn, "*")
+	if all && !strings.ContainsAny(kind, "*?$") && !(strings.HasPrefix(arn, "arn:aws:s3:::") && strings.Contains(kind, "/")) {
 		return arn
 	}
 	return strings.NewReplacer("*", "${*}", "?", "${?}", "${", "${$}{").Replace(arn)

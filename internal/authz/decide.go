@@ -95,6 +95,9 @@ type Decision struct {
 	Grant string
 	// Reason is for the operator, never for the caller: it quotes policies.
 	Reason string
+	// Lacking is the layer that Reason quotes when that is not Layer: AWS reports
+	// a resource policy that leaves the decision to the caller's account.
+	Lacking string
 	// Explanation of a denial, when whoever decided asked [Explain] for it.
 	Explanation *Explanation
 }
@@ -294,11 +297,16 @@ func (f *findings) decideIdentity(req *Request, pols *Policies, grants []Grant, 
 		return implied(LayerResource, noResourceAllow(req, pols, grants))
 	}
 	if by == byAccount && !root && !f.identity.found {
-		reason := "no identity policy allows the action" + explain(pols.Identity, req, false) + explainGrants(req, grants)
+		reason := "no identity policy allows the action" + explain(pols.Identity, req, false)
 		if !same && !viaGrant && f.resourceBy == byAccount {
 			// What AWS reports when the other account delegates to a caller's
 			// account that has passed nothing on.
-			return implied(LayerResource, "the resource policy names the account, and "+reason)
+			d := implied(LayerResource, "the resource policy names the account, and "+reason)
+			d.Lacking = LayerIdentity
+			return d
+		}
+		if same { // another account's grants are not the caller's to know
+			reason += explainGrants(req, grants)
 		}
 		return implied(LayerIdentity, reason)
 	}

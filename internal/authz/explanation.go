@@ -39,6 +39,9 @@ type Fact struct {
 	// Found.
 	Wanted []string `json:"wanted,omitempty"`
 	Found  []string `json:"found,omitempty"`
+	// Resolved is Wanted with the values that its policy variables have in the
+	// request; empty when it has none.
+	Resolved []string `json:"resolved,omitempty"`
 }
 
 // Change is one step towards an allowed request.
@@ -50,6 +53,8 @@ type Change struct {
 	// from the request alone, and holds in documents of version 2012-10-17
 	// only: see [Document].
 	Add json.RawMessage `json:"add,omitempty"`
+	// Remove is "explicit deny" where Add is nil: what must go.
+	Remove string `json:"remove,omitempty"`
 	// Policy and Statement name the explicit deny that must no longer apply.
 	// Without a Statement the policy cannot be read and must be replaced.
 	Policy           string `json:"policy,omitempty"`
@@ -233,7 +238,21 @@ func (s *statement) unmet(req *Request, named bool, at Fact) []Fact {
 		}
 		v, _ := req.Context.lookup(c.key)
 		fact("Condition", false, c.values, v.Vals)
-		all[len(all)-1].Operator, all[len(all)-1].Key = c.opText, c.keyText
+		f := &all[len(all)-1]
+		f.Operator, f.Key, f.Resolved = c.opText, c.keyText, clip(c.resolved(req.Context))
+	}
+	return all
+}
+
+// resolved are the condition's values with those of its policy variables; nil
+// when no value has a variable.
+func (c *condition) resolved(ctx Context) []string {
+	if !slices.ContainsFunc(c.texts, func(t text) bool { return t.parts != nil }) {
+		return nil
+	}
+	all := make([]string, len(c.texts))
+	for i := range c.texts {
+		all[i] = c.texts[i].shown(ctx)
 	}
 	return all
 }

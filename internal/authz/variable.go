@@ -169,6 +169,40 @@ func (t *text) resolve(ctx Context, arn bool) (string, bool) {
 	return b.String(), true
 }
 
+// shown is the text as somebody reads it who wants to know what it stood for.
+func (t *text) shown(ctx Context) string {
+	if t.parts == nil {
+		return showGlob(t.glob.pat)
+	}
+	for i := range t.parts {
+		p := &t.parts[i]
+		if _, ok := ctx.lookup(p.key); p.variable && !ok && !p.hasFall {
+			return "(the request has no " + p.key + ")"
+		}
+	}
+	pat, ok := t.resolve(ctx, false)
+	if !ok {
+		return "(a variable has no single value)"
+	}
+	return showGlob(pat)
+}
+
+// showGlob writes a compiled pattern as a policy has it.
+func showGlob(pat string) string {
+	b := []byte(pat)
+	for i, c := range b {
+		switch c {
+		case opStar, opStarSeg:
+			b[i] = '*'
+		case opQuery, opQuerySeg:
+			b[i] = '?'
+		case opColon:
+			b[i] = ':'
+		}
+	}
+	return string(b)
+}
+
 // matchGlob reports whether s matches; ok is false when a variable has no value.
 func (t *text) matchGlob(s string, ctx Context) (match, ok bool) {
 	if t.parts == nil {

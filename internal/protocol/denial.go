@@ -41,7 +41,7 @@ func (d *Denial) Record() audit.Authorization {
 	a := audit.Authorization{
 		Action: d.Action, Resource: d.Resource, ResourceAccount: d.ResourceAccount, Decision: d.Decision.Effect.String(),
 		Layer: d.Decision.Layer, Policy: d.Decision.Policy, Statement: d.Decision.Statement, Reason: d.Decision.Reason,
-		Changes: d.changes(),
+		Lacking: d.Decision.Lacking, Changes: d.changes(),
 	}
 	if e := d.Decision.Explanation; e != nil {
 		a.Unmet = e.Facts
@@ -89,10 +89,7 @@ func hint(changes []authz.Change) string {
 	}
 	steps := make([]step, len(changes))
 	for i, c := range changes {
-		steps[i] = step{Layer: c.Layer, Add: c.Add}
-		if c.Add == nil {
-			steps[i].Remove = "explicit deny"
-		}
+		steps[i] = step{Layer: c.Layer, Add: c.Add, Remove: c.Remove}
 	}
 	b, err := json.Marshal(steps)
 	if err != nil {
