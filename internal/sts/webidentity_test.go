@@ -347,8 +347,13 @@ func TestWebIdentityClaims(t *testing.T) {
 		"https://aws.amazon.com/tags/transitive_tag_keys":    []string{"Project"},
 		"https://aws.amazon.com/roles":                       role,
 	}
-	for name, claims := range map[string]oidctest.Claims{"nested": nested, "flat": flat} {
-		out, err := f.web(role, f.token(claims))
+	for _, c := range []struct {
+		name   string
+		claims oidctest.Claims
+		named  bool // the token lists the role
+	}{{"nested", nested, false}, {"flat", flat, true}} {
+		name := c.name
+		out, err := f.web(role, f.token(c.claims))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -357,12 +362,14 @@ func TestWebIdentityClaims(t *testing.T) {
 			t.Errorf("%s: answer %+v", name, out)
 		}
 		f.recorded(`"principalTags":{"Project":"fields","Stage":"test"}`, `"transitiveTagKeys":["Project"]`, `"sourceIdentity":"ann"`, `"roleSessionName":"train"`)
+		if _, text := f.record(); strings.Contains(text, `"RoleAuthorizedByIdp":true`) != c.named {
+			t.Errorf("%s: the record says otherwise of the role: %s", name, text)
+		}
 		c := identity.From(f.session(out.Credentials)).Caller
 		if c.SessionTags["Project"] != "fields" || c.SessionTags["Stage"] != "test" || len(c.TransitiveTagKeys) != 1 || c.SourceIdentity != "ann" {
 			t.Errorf("%s: caller %+v", name, c)
 		}
 	}
-	f.recorded(`"RoleAuthorizedByIdp":true`)
 
 	tag := func(v any) oidctest.Claims { return oidctest.Claims{"https://aws.amazon.com/tags": v} }
 	values := func(v any) oidctest.Claims { return tag(map[string]any{"principal_tags": v}) }
