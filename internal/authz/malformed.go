@@ -77,6 +77,7 @@ const (
 // Texts that AWS gives for malformed documents.
 const (
 	msgSyntax       = "Syntax errors in policy."
+	msgJSON         = "This policy contains invalid Json" // of IAM in trust policies, of S3
 	msgLegacy       = "The policy failed legacy parsing"
 	msgSidUnique    = "Statement IDs (SID) in a single policy must be unique."
 	msgSidText      = "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"
@@ -100,7 +101,6 @@ const (
 	msgNoPrincipalKMS = "Policy contains a statement with no principal"
 
 	msgSyntaxS3         = "Invalid policy syntax."
-	msgJSONS3           = "This policy contains invalid Json"
 	msgFirstByteS3      = "Policies must be valid JSON and the first byte must be '{'"
 	msgVersionS3        = "The policy must contain a valid version string"
 	msgMissingS3        = "Missing required field %s"
@@ -127,6 +127,8 @@ func (f fault) text(k Kind) string {
 	switch {
 	case k == ResourcePolicy:
 		return f.textS3()
+	case k == TrustPolicy && (f == faultJSON || f == faultFirstByte):
+		return msgJSON
 	case k == KeyPolicy && (f == faultPrincipal):
 		return msgPrincipalKMS
 	case k == KeyPolicy && (f == faultNoPrincipal || f == faultEmptyPrincipal):
@@ -180,7 +182,7 @@ func (f fault) text(k Kind) string {
 func (f fault) textS3() string {
 	switch f {
 	case faultJSON:
-		return msgJSONS3
+		return msgJSON
 	case faultFirstByte:
 		return msgFirstByteS3
 	case faultVersion:

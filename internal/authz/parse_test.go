@@ -155,6 +155,8 @@ func TestParseRefuses(t *testing.T) {
 		{"Principal in control policy", SCP, one(body + everybody), "Has prohibited field Principal"},
 
 		// Trust policies.
+		{"trust: broken JSON", TrustPolicy, `{"Statement":}`, msgJSON},
+		{"trust: no JSON", TrustPolicy, `file://trust.json`, msgJSON},
 		{"trust: principal", TrustPolicy, one(`"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":"bob"}`), `Invalid principal in policy: "AWS":"bob"`},
 		{"trust: no principal", TrustPolicy, one(`"Effect":"Allow","Action":"sts:AssumeRole"`), msgNoPrincipal},
 		{"trust: resource", TrustPolicy, one(`"Effect":"Allow","Action":"sts:AssumeRole","Principal":"*","Resource":"*"`), "Has prohibited field Resource"},
@@ -176,7 +178,7 @@ func TestParseRefuses(t *testing.T) {
 		{"bucket: empty", ResourcePolicy, ``, msgFirstByteS3},
 		{"bucket: white space first", ResourcePolicy, ` {`, msgFirstByteS3},
 		{"bucket: a list", ResourcePolicy, `[]`, msgFirstByteS3},
-		{"bucket: broken JSON", ResourcePolicy, `{"Statement":}`, msgJSONS3},
+		{"bucket: broken JSON", ResourcePolicy, `{"Statement":}`, msgJSON},
 		{"bucket: version", ResourcePolicy, `{"Version":"2020-01-01","Statement":[{` + bucket + everybody + `}]}`, msgVersionS3},
 		{"bucket: no statement", ResourcePolicy, `{"Version":"2012-10-17"}`, "Missing required field Statement"},
 		{"bucket: empty statement", ResourcePolicy, `{"Statement":[]}`, msgEmptyStatementS3},

@@ -28,7 +28,7 @@ func (d *Denial) Error() string {
 	return d.Action + " on " + d.Resource + ": " + d.Decision.Effect.String() + " (" + d.Decision.Layer + "): " + d.Decision.Reason
 }
 
-// facts and changes of the explanation, if there is one.
+// changes of the explanation, none without one.
 func (d *Denial) changes() []authz.Change {
 	if d.Decision.Explanation == nil {
 		return nil
