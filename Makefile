@@ -7,6 +7,7 @@ TOOL      := $(GO) tool -modfile=tools/go.mod
 LINT      := $(GO) tool -modfile=tools/lint/go.mod
 VENV      := .venv
 BIN       := dist/sagekeep$(shell $(GO) env GOEXE)
+SOPS      := dist/sops$(shell $(GO) env GOEXE)
 FUZZTIME  ?= 20s
 BENCH     ?= .
 COUNT     ?= 1
@@ -79,7 +80,19 @@ $(VENV)/ok: e2e/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
 	touch $@
 
-e2e: build $(VENV)/ok ## AWS CLI and boto3 against the built binary
+# Installed beside the binary: what lies in e2e/ is ours.
+dist/js/ok: e2e/js/package.json e2e/js/package-lock.json
+	mkdir -p dist/js
+	cp e2e/js/package.json e2e/js/package-lock.json dist/js
+	cd dist/js && npm ci --ignore-scripts --prefer-offline --no-audit --no-fund
+	touch $@
+
+# A client of its own module, pinned there; its first build takes about a minute on two cores.
+$(SOPS): e2e/sops/go.mod e2e/sops/go.sum
+	cd e2e/sops && CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o "$(CURDIR)/$@" github.com/getsops/sops/v3/cmd/sops
+
+e2e: build $(VENV)/ok dist/js/ok $(SOPS) ## unmodified clients against the built binary
+	SAGEKEEP_BIN="$(CURDIR)/$(BIN)" $(GO) test -count=1 ./e2e
 	SAGEKEEP_BIN="$(CURDIR)/$(BIN)" PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest -q -p no:cacheprovider e2e
 
 bench: ## benchmarks: BENCH=regexp COUNT=n

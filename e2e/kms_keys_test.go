@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -230,9 +231,8 @@ func walkRotation(t *testing.T, a *account) {
 func walkLastUsage(t *testing.T, a *account) {
 	ctx := t.Context()
 	key := a.newKey(t).Arn
-	unused, err := a.GetKeyLastUsage(ctx, &kms.GetKeyLastUsageInput{KeyId: key})
-	a.skipMissing(t, err)
-	if ok(unused, err)(t); unused.KeyLastUsage != nil && unused.KeyLastUsage.Timestamp != nil {
+	unused := ok(a.GetKeyLastUsage(ctx, &kms.GetKeyLastUsageInput{KeyId: key}))(t)
+	if unused.KeyLastUsage != nil && unused.KeyLastUsage.Timestamp != nil {
 		t.Errorf("a new key was used: %+v", unused.KeyLastUsage)
 	}
 	ok(a.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: key, KeySpec: types.DataKeySpecAes256}))(t)
@@ -245,18 +245,56 @@ func walkLastUsage(t *testing.T, a *account) {
 func walkRegions(t *testing.T, a *account) {
 	ctx := t.Context()
 	primary := a.newKey(t, func(in *kms.CreateKeyInput) { in.MultiRegion = aws.Bool(true) })
-	replicated, err := a.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: primary.Arn, ReplicaRegion: text("eu-central-1")})
-	a.skipMissing(t, err, "UpdatePrimaryRegion")
-	ok(replicated, err)(t)
+	replicated := ok(a.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: primary.Arn, ReplicaRegion: text("eu-central-1")}))(t)
 	there := a.as(a.server.accessKeyID, a.server.secret, func(o *kms.Options) { o.Region = "eu-central-1" })
+	waitEnabled(t, there, *primary.KeyId)
 	blob := ok(a.Encrypt(ctx, &kms.EncryptInput{KeyId: primary.Arn, Plaintext: []byte("x")}))(t).CiphertextBlob
 	opened := ok(there.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blob}))(t)
 	if string(opened.Plaintext) != "x" || *opened.KeyId != *replicated.ReplicaKeyMetadata.Arn {
 		t.Errorf("the replica opened %q as %s", opened.Plaintext, *opened.KeyId)
 	}
 	ok(a.UpdatePrimaryRegion(ctx, &kms.UpdatePrimaryRegionInput{KeyId: primary.KeyId, PrimaryRegion: text("eu-central-1")}))(t)
-	m := ok(there.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: primary.KeyId}))(t).KeyMetadata
+	waitEnabled(t, a.Client, *primary.KeyId)
+	m := waitEnabled(t, there, *primary.KeyId)
 	if m.MultiRegionConfiguration.MultiRegionKeyType != types.MultiRegionKeyTypePrimary {
 		t.Errorf("after UpdatePrimaryRegion: %+v", m.MultiRegionConfiguration)
+	}
+}
+
+// walkStores finds no custom key store; keys in one are tested where a proxy is.
+func walkStores(t *testing.T, a *account) {
+	ctx := t.Context()
+	id := text("cks-1234567890abcdef0")
+	p := kms.NewDescribeCustomKeyStoresPaginator(a, &kms.DescribeCustomKeyStoresInput{Limit: aws.Int32(1)})
+	for p.HasMorePages() {
+		if o := ok(p.NextPage(ctx))(t); len(o.CustomKeyStores) != 0 {
+			t.Errorf("DescribeCustomKeyStores: %v", o.CustomKeyStores)
+		}
+	}
+	for name, err := range map[string]error{
+		"Describe":   failure(a.DescribeCustomKeyStores(ctx, &kms.DescribeCustomKeyStoresInput{CustomKeyStoreId: id})),
+		"Update":     failure(a.UpdateCustomKeyStore(ctx, &kms.UpdateCustomKeyStoreInput{CustomKeyStoreId: id, NewCustomKeyStoreName: text("new")})),
+		"Connect":    failure(a.ConnectCustomKeyStore(ctx, &kms.ConnectCustomKeyStoreInput{CustomKeyStoreId: id})),
+		"Disconnect": failure(a.DisconnectCustomKeyStore(ctx, &kms.DisconnectCustomKeyStoreInput{CustomKeyStoreId: id})),
+		"Delete":     failure(a.DeleteCustomKeyStore(ctx, &kms.DeleteCustomKeyStoreInput{CustomKeyStoreId: id})),
+	} {
+		want[*types.CustomKeyStoreNotFoundException](t, name, err)
+	}
+	want[*types.CloudHsmClusterNotFoundException](t, "Create, in a cluster", failure(a.CreateCustomKeyStore(ctx, &kms.CreateCustomKeyStoreInput{
+		CustomKeyStoreName: text("walk"), CloudHsmClusterId: text("cluster-2a23b4cdefg"), KeyStorePassword: text("password"), TrustAnchorCertificate: text("PEM"),
+	})))
+}
+
+// waitEnabled waits until a key that is being made or changed can be used: KMS has no waiter in the SDK.
+func waitEnabled(t *testing.T, client *kms.Client, key string) *types.KeyMetadata {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		m := ok(client.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: &key}))(t).KeyMetadata
+		if m.KeyState == types.KeyStateEnabled {
+			return m
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s is %s after 30 seconds", *m.Arn, m.KeyState)
+		}
 	}
 }
