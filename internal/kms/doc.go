@@ -8,6 +8,10 @@
 // key is decided by the request pipeline from the key's policy, the caller's
 // IAM policies and the key's grants; this package only supplies what they are.
 //
+// Imported material comes wrapped for a key that serves one import (import*.go);
+// a version of a key's material may be known and not there. The keys of other
+// Regions that share an id are changed together (multiregion*.go).
+//
 // What lives in the cache of a key was decided under the key's epoch, which every
 // change bumps in its own commit, so that nothing outlives a revocation (I3).
 //

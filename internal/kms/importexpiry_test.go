@@ -1,7 +1,9 @@
 package kms
 
 import (
+	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -213,6 +215,82 @@ func TestImportedErasure(t *testing.T) {
 	f.importToken(id, wrapOAEP)
 	f.pass(7 * day)
 	f.erase()
+}
+
+// One token serves one of many imports at a time; a disabled key stays that.
+func TestImportOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.emptyKey("SYMMETRIC_DEFAULT", usageEncrypt)
+	f.imported(id, material1, nil)
+	must(f.admin(), f, kmsapi.DisableKey, &kmsapi.DisableKeyInput{KeyId: id})
+	token, sealed := f.importToken(id, wrapOAEP), wrapped(t, wrapOAEP, material1)
+	results := make(chan error, 8)
+	for range cap(results) {
+		go func() {
+			_, err := try(f.admin(), f, kmsapi.ImportKeyMaterial, &kmsapi.ImportKeyMaterialInput{
+				KeyId: id, ImportToken: token, EncryptedKeyMaterial: sealed, ExpirationModel: forGood,
+			})
+			results <- err
+		}()
+	}
+	served := 0
+	for range cap(results) {
+		if err := <-results; err == nil {
+			served++
+		} else {
+			wantError(t, "another import", err, "InvalidImportTokenException", "")
+		}
+	}
+	if served != 1 {
+		t.Errorf("one token has served %d imports", served)
+	}
+	f.wantState(id, "Disabled")
+}
+
+// Imports and deletions go on while erasures run.
+func TestImportsDuringErasures(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ids := []string{f.emptyKey("SYMMETRIC_DEFAULT", usageEncrypt), f.emptyKey("SYMMETRIC_DEFAULT", usageEncrypt)}
+	var wg sync.WaitGroup
+	for _, id := range ids {
+		wg.Go(func() {
+			for range 8 {
+				if _, err := f.tryImport(id, material1, nil); err != nil {
+					t.Errorf("ImportKeyMaterial: %v", err)
+				}
+				if _, err := try(f.admin(), f, kmsapi.Encrypt, &kmsapi.EncryptInput{KeyId: id, Plaintext: []byte("p")}); err != nil {
+					t.Errorf("Encrypt: %v", err)
+				}
+				if _, err := try(f.admin(), f, kmsapi.DeleteImportedKeyMaterial, &kmsapi.DeleteImportedKeyMaterialInput{KeyId: id}); err != nil {
+					t.Errorf("DeleteImportedKeyMaterial: %v", err)
+				}
+			}
+		})
+	}
+	stop := make(chan struct{})
+	var erasing sync.WaitGroup
+	erasing.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := errors.Join(f.s.beginErasure(), f.s.eraseDue(f.Context())); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	wg.Wait()
+	close(stop)
+	erasing.Wait()
+	f.erase()
+	if queued, err := f.s.queuedErasures(t.Context()); err != nil || len(queued) > 0 {
+		t.Errorf("%d erasures are still queued, %v", len(queued), err)
+	}
 }
 
 // TestImportedReplicas: the same material goes into every Region by itself.

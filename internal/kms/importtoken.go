@@ -77,17 +77,22 @@ func (s *Service) readImport(ctx context.Context, k *keyRow, token []byte) (impo
 	if expired {
 		return row, nil, kmsapi.ExpiredImportTokenException("The import token has expired.")
 	}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		row, err = imports.Get(tx, k.Region, k.ID, id)
-		return err
-	})
-	if isNotFound(err) {
-		return row, nil, invalidImport()
+	var key *rsa.PrivateKey
+	for range 2 { // an erasure of other keys may wrap this one anew after it was read
+		err = s.Store.View(ctx, func(tx *store.Tx) error {
+			row, err = imports.Get(tx, k.Region, k.ID, id)
+			return err
+		})
+		if isNotFound(err) {
+			return row, nil, invalidImport()
+		}
+		if err != nil {
+			return row, nil, err
+		}
+		if key, err = s.openImport(&row); !errors.Is(err, envelope.ErrErased) {
+			break
+		}
 	}
-	if err != nil {
-		return row, nil, err
-	}
-	key, err := s.openImport(&row)
 	return row, key, err
 }
 
