@@ -30,13 +30,13 @@ func NewContext() Context { return Context{vals: make(map[string]Value, 16)} }
 
 // Set gives a single-valued key its value, replacing an earlier one.
 func (c Context) Set(key, value string) {
-	c.vals[lower(key)] = Value{Vals: []string{value}}
+	c.vals[folded(key)] = Value{Vals: []string{value}}
 }
 
 // SetMulti gives a multi-valued key its values, replacing earlier ones. A key
 // without values counts as absent.
 func (c Context) SetMulti(key string, values ...string) {
-	c.vals[lower(key)] = Value{Vals: slices.Clone(values), Multi: true}
+	c.vals[folded(key)] = Value{Vals: slices.Clone(values), Multi: true}
 }
 
 // SetBool gives a Boolean key its value.
@@ -64,6 +64,41 @@ func (c Context) Clone() Context {
 	n := NewContext()
 	maps.Copy(n.vals, c.vals)
 	return n
+}
+
+// folded is lower, without a new string for the keys that every request has.
+func folded(key string) string {
+	switch key {
+	case "aws:CurrentTime":
+		return "aws:currenttime"
+	case "aws:EpochTime":
+		return "aws:epochtime"
+	case "aws:RequestedRegion":
+		return "aws:requestedregion"
+	case "aws:ResourceAccount":
+		return "aws:resourceaccount"
+	case "aws:PrincipalIsAWSService":
+		return "aws:principalisawsservice"
+	case "aws:PrincipalAccount":
+		return "aws:principalaccount"
+	case "aws:PrincipalType":
+		return "aws:principaltype"
+	case "aws:PrincipalArn":
+		return "aws:principalarn"
+	case "aws:TokenIssueTime":
+		return "aws:tokenissuetime"
+	case "aws:MultiFactorAuthPresent":
+		return "aws:multifactorauthpresent"
+	case "aws:ViaAWSService":
+		return "aws:viaawsservice"
+	case "aws:SecureTransport":
+		return "aws:securetransport"
+	case "aws:SourceIp":
+		return "aws:sourceip"
+	case "aws:UserAgent":
+		return "aws:useragent"
+	}
+	return lower(key)
 }
 
 // lookup is Get for a key in lower case. A key without values is absent.
