@@ -14,7 +14,7 @@ COUNT     ?= 1
 TESTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build release check format vet staticcheck fix deadcode tidy cross cross-vet test generate generate-check e2e bench fuzz lint \
+.PHONY: help build release check format vet staticcheck fix deadcode tidy cross cross-vet test fips generate generate-check e2e bench fuzz lint \
 	vulncheck nightly clean
 
 help: ## list the targets
@@ -66,6 +66,10 @@ cross-vet: ## vet, tests included, for the other systems; compiles every test de
 # The race detector needs cgo and a C compiler; nothing else does.
 test: ## every test, with the race detector, in random order
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 10m $(TESTFLAGS) ./...
+
+# What may not be used in this mode answers so; the tests assert it.
+fips: ## the tests of keys and seals with FIPS 140-3 enforced
+	GODEBUG=fips140=only $(GO) test ./internal/kms/... ./internal/envelope/... ./internal/seal/...
 
 generate: ## rewrite generated code and pages (network: the pinned botocore wheel and IAM data)
 	$(GO) generate ./...
