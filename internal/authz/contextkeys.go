@@ -11,6 +11,16 @@ import (
 //
 // Source: IAM API Reference, GetContextKeysForCustomPolicy.
 func (p *Policy) ContextKeys() []string {
+	return p.contextKeys(func(*statement) bool { return true })
+}
+
+// ContextKeysFor is ContextKeys of the statements that are about the action, by
+// their Action or NotAction.
+func (p *Policy) ContextKeysFor(action string) []string {
+	return p.contextKeys(func(s *statement) bool { return s.matchAction(action) })
+}
+
+func (p *Policy) contextKeys(of func(*statement) bool) []string {
 	seen := map[string]struct{}{}
 	var keys []string
 	add := func(key string) {
@@ -21,6 +31,9 @@ func (p *Policy) ContextKeys() []string {
 	}
 	for i := range p.statements {
 		s := &p.statements[i]
+		if !of(s) {
+			continue
+		}
 		if p.version == Version2012 {
 			for _, r := range s.resourceText {
 				variables(r, add)

@@ -173,6 +173,14 @@ func TestContextKeys(t *testing.T) {
 			}
 		})
 	}
+	p := compile(t, IdentityPolicy, `{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Action":"s3:Get*","Resource":"*","Condition":{"StringEquals":{"a:read":"x"}}},
+		{"Effect":"Allow","NotAction":"s3:Put*","Resource":"*","Condition":{"StringEquals":{"a:other":"x"}}}]}`)
+	for action, want := range map[string]string{"s3:GetObject": "a:other a:read", "s3:PutObject": "", "kms:Decrypt": "a:other"} {
+		if got := strings.Join(p.ContextKeysFor(action), " "); got != want {
+			t.Errorf("keys for %s are %q, want %q", action, got, want)
+		}
+	}
 	if keys := Unreadable("x").ContextKeys(); len(keys) != 0 {
 		t.Errorf("keys %q of an unreadable policy", keys)
 	}

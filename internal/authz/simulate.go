@@ -23,11 +23,17 @@ const (
 
 // batch is consecutive lines, and when done is closed their answers.
 type batch struct {
-	lines [][]byte // nil for one that is too long
+	lines []numberedLine
 	size  int
 	done  chan struct{}
 	out   []byte
 	bad   int
+}
+
+// numberedLine is one line, with its number from 1.
+type numberedLine struct {
+	number int
+	text   []byte // nil for one that is too long
 }
 
 // Simulate reads one case a line and writes one verdict a line:
@@ -53,7 +59,8 @@ type batch struct {
 // Lines are worked on in parallel and answered in their order; what is there to
 // be answered is written before more is waited for.
 //
-// A line that is no case gives {"id":null,"error"} and counts as bad. err is a
+// A line that is no case gives {"id":null,"error"}, with the number of the line
+// in front of the error, and counts as bad. err is a
 // failure of r or w.
 func Simulate(r io.Reader, w io.Writer) (bad int, err error) {
 	workers := runtime.GOMAXPROCS(0)
@@ -91,7 +98,7 @@ func Simulate(r io.Reader, w io.Writer) (bad int, err error) {
 func readBatches(r io.Reader, send func(*batch) bool) error {
 	in := bufio.NewReaderSize(r, 64<<10)
 	b := &batch{done: make(chan struct{})}
-	for {
+	for number := 1; ; number++ {
 		line, tooLong, err := readLine(in)
 		if err != nil && !errors.Is(err, io.EOF) {
 			if len(b.lines) > 0 {
@@ -101,9 +108,9 @@ func readBatches(r io.Reader, send func(*batch) bool) error {
 		}
 		line = bytes.TrimSpace(line)
 		if tooLong {
-			b.lines = append(b.lines, nil)
+			b.lines = append(b.lines, numberedLine{number: number})
 		} else if len(line) > 0 {
-			b.lines = append(b.lines, line)
+			b.lines = append(b.lines, numberedLine{number: number, text: line})
 			b.size += len(line)
 		}
 		full := len(b.lines) == batchLines || b.size >= batchBytes || in.Buffered() == 0 || err != nil
@@ -124,15 +131,15 @@ func (b *batch) answer(docs *compiledDocs) {
 	defer close(b.done)
 	for _, line := range b.lines {
 		var err error
-		if line == nil {
+		if line.text == nil {
 			err = fmt.Errorf("line longer than %d bytes", maxCase)
 		} else {
-			b.out, err = docs.appendVerdict(b.out, line)
+			b.out, err = docs.appendVerdict(b.out, line.text)
 		}
 		if err != nil {
 			b.bad++
 			b.out = append(b.out, `{"id":null,"error":`...)
-			b.out = appendJSON(b.out, err.Error())
+			b.out = appendJSON(b.out, fmt.Sprintf("line %d: %s", line.number, err))
 			b.out = append(b.out, "}\n"...)
 		}
 	}

@@ -141,7 +141,7 @@ func TestSimulateBadLines(t *testing.T) {
 		t.Fatalf("%d lines and %d bad for %d bad cases", len(lines), bad, len(tests))
 	}
 	for i := range tests {
-		if !strings.HasPrefix(lines[i], `{"id":null,"error":"`) {
+		if !strings.HasPrefix(lines[i], fmt.Sprintf(`{"id":null,"error":"line %d: `, i+1)) {
 			t.Errorf("%.80s: %s", tests[i], lines[i])
 		}
 	}
@@ -192,7 +192,7 @@ func TestSimulateKeepsOrder(t *testing.T) {
 			c, req, _ := g.newCase(ps)
 			line = strings.TrimSpace(string(caseLine(t, c, req, "")))
 		}
-		alone, _ := simulate(t, line)
+		alone, _ := simulate(t, strings.Repeat("\n", i)+line) // errors tell the line's number
 		want = append(want, alone...)
 		in.WriteString(line + "\r\n")
 	}
