@@ -37,6 +37,16 @@ func ofProvider(key string) bool {
 	return prefix == "saml" || strings.ContainsAny(prefix, "./")
 }
 
+// federates reports whether the key comes from the tokens of an identity
+// provider that the statement names as its principal, whose host need not have a
+// dot.
+func (s *statement) federates(key string) bool {
+	return slices.ContainsFunc(s.principals, func(p principal) bool {
+		_, issuer, _ := strings.Cut(p.text, ":oidc-provider/")
+		return p.typ == "Federated" && issuer != "" && strings.HasPrefix(strings.ToLower(key), strings.ToLower(issuer)+":")
+	})
+}
+
 // checkKey returns the condition's key, or nil when it is not known; it reports
 // keys that do not exist.
 func (c *checker) checkKey(s *statement, d *condition) *catalog.Key {
@@ -44,7 +54,7 @@ func (c *checker) checkKey(s *statement, d *condition) *catalog.Key {
 		return k
 	}
 	prefix, name, colon := strings.Cut(d.key, ":")
-	if !colon || ofProvider(d.key) {
+	if !colon || ofProvider(d.key) || s.federates(d.key) {
 		return nil
 	}
 	e, known := catalog.Service(prefix)
@@ -271,7 +281,7 @@ func (c *checker) checkVariables(s *statement) {
 	known := func(v string) bool {
 		key, _, _ := strings.Cut(v, ",")
 		_, ok := catalog.KeyNamed(strings.TrimSpace(key))
-		return ok || ofProvider(key)
+		return ok || ofProvider(key) || s.federates(strings.TrimSpace(key))
 	}
 	look := func(e entry) {
 		_, body, open := strings.Cut(e.text, "${")

@@ -167,6 +167,8 @@ var rules = []struct {
 
 	// Trust and control policies.
 	{"trust: provider by AssumeRole", authz.TrustPolicy, doc(`"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:saml-provider/p"},"Action":"sts:AssumeRole"`), "error trust-principal"},
+	{"trust: keys of a provider without a dot", authz.TrustPolicy, doc(`"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/localhost:39037"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"localhost:39037:aud":"a","LOCALHOST:39037:sub":"s"}}`), ""},
+	{"trust: keys of another provider", authz.TrustPolicy, doc(`"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/localhost:39037"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"keycloak:8443:sub":"s"}}`), "warning unknown-condition-key"},
 	{"trust: service by web identity", authz.TrustPolicy, doc(`"Effect":"Allow","Principal":{"Service":"sagemaker.amazonaws.com"},"Action":"sts:AssumeRoleWithWebIdentity"`), "error trust-principal"},
 	{"trust: patterns", authz.TrustPolicy, doc(`"Effect":"Allow","Principal":{"Federated":"accounts.google.com"},"Action":"sts:AssumeRole*"`), ""},
 	{"trust: everything", authz.TrustPolicy, doc(`"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:*"`), "warning allows-everybody"},
