@@ -57,7 +57,7 @@ type simulation struct {
 	everything *authz.Policy                // allows everything
 	owner      string                       // account of resources that do not tell theirs
 	context    authz.Context
-	missing    []string // condition keys of the policies that have no value
+	referred   []*authz.Policy // those that condition keys are missing for
 	resources  []string
 	named      bool // resources were given
 }
@@ -149,7 +149,7 @@ func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, in *iamapi.Ge
 	if err != nil {
 		return nil, err
 	}
-	return &iamapi.GetContextKeysForCustomPolicyOutput{ContextKeyNames: contextKeys(policies)}, nil
+	return &iamapi.GetContextKeysForCustomPolicyOutput{ContextKeyNames: contextKeys(policies, (*authz.Policy).ContextKeys)}, nil
 }
 
 // GetContextKeysForPrincipalPolicy lists the condition keys that the policies
@@ -167,7 +167,7 @@ func (s *Service) GetContextKeysForPrincipalPolicy(ctx context.Context, in *iama
 		return nil, err
 	}
 	return &iamapi.GetContextKeysForPrincipalPolicyOutput{
-		ContextKeyNames: contextKeys(slices.Concat(from.identity, from.boundary, policies)),
+		ContextKeyNames: contextKeys(slices.Concat(from.identity, from.boundary, policies), (*authz.Policy).ContextKeys),
 	}, nil
 }
 
@@ -194,10 +194,10 @@ func parseSimulated(k authz.Kind, list string, docs []string) ([]*authz.Policy, 
 
 // contextKeys returns the keys of policies, sorted and each once whatever its
 // case.
-func contextKeys(policies []*authz.Policy) []string {
+func contextKeys(policies []*authz.Policy, of func(*authz.Policy) []string) []string {
 	keys := []string{}
 	for _, p := range policies {
-		keys = append(keys, p.ContextKeys()...)
+		keys = append(keys, of(p)...)
 	}
 	slices.SortStableFunc(keys, func(a, b string) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
@@ -208,7 +208,7 @@ func contextKeys(policies []*authz.Policy) []string {
 // newSimulation checks a request and puts the policies of its source beside
 // its own.
 func newSimulation(in *simulationInput, from *simulationSource) (*simulation, error) {
-	sim := &simulation{principal: from.principal, resources: in.resources, named: len(in.resources) > 0, missing: []string{}}
+	sim := &simulation{principal: from.principal, resources: in.resources, named: len(in.resources) > 0}
 	if !sim.named {
 		sim.resources = []string{"*"}
 	}
@@ -238,16 +238,21 @@ func newSimulation(in *simulationInput, from *simulationSource) (*simulation, er
 	if err := sim.readResourcePolicy(in); err != nil {
 		return nil, err
 	}
-	referred := slices.Concat(sim.policies.Identity, sim.policies.Boundary)
+	sim.referred = slices.Concat(sim.policies.Identity, sim.policies.Boundary)
 	for _, p := range sim.resource {
-		referred = append(referred, p)
-	}
-	for _, key := range contextKeys(referred) {
-		if _, have := sim.context.Get(key); !have {
-			sim.missing = append(sim.missing, key)
-		}
+		sim.referred = append(sim.referred, p)
 	}
 	return sim, nil
+}
+
+// missing returns the condition keys without a value to which statements about
+// the action refer.
+func (sim *simulation) missing(action string) []string {
+	keys := contextKeys(sim.referred, func(p *authz.Policy) []string { return p.ContextKeysFor(action) })
+	return slices.DeleteFunc(keys, func(key string) bool {
+		_, have := sim.context.Get(key)
+		return have
+	})
 }
 
 // checkSimulated refuses what cannot be an action or a resource, and too much
@@ -425,12 +430,14 @@ func simulatePage(ctx context.Context, s *Service, sim *simulation, in *simulati
 
 // action is the result for one action on all resources.
 func (sim *simulation) action(action string) iamapi.EvaluationResult {
+	missing := sim.missing(action)
 	all := iamapi.EvaluationResult{
 		EvalActionName: action, EvalDecision: iamapi.PolicyEvaluationDecisionTypeAllowed,
-		MatchedStatements: []iamapi.Statement{}, MissingContextValues: sim.missing,
+		MatchedStatements: []iamapi.Statement{}, MissingContextValues: missing,
 	}
 	for _, resource := range sim.resources {
 		one, organized := sim.evaluate(action, resource)
+		one.MissingContextValues = missing
 		all.EvalDecision = stricter(all.EvalDecision, one.EvalResourceDecision)
 		for _, m := range one.MatchedStatements {
 			if !slices.ContainsFunc(all.MatchedStatements, func(have iamapi.Statement) bool { return sameStatement(&have, &m) }) {
@@ -483,7 +490,13 @@ func resourceTemplate(action string, resources []string) *string {
 }
 
 func sameStatement(a, b *iamapi.Statement) bool {
-	return *a.SourcePolicyId == *b.SourcePolicyId && a.SourcePolicyType == b.SourcePolicyType && value(a.StartPosition) == value(b.StartPosition)
+	if *a.SourcePolicyId != *b.SourcePolicyId || a.SourcePolicyType != b.SourcePolicyType {
+		return false
+	}
+	if a.StartPosition == nil || b.StartPosition == nil {
+		return a.StartPosition == b.StartPosition
+	}
+	return *a.StartPosition.Line == *b.StartPosition.Line && *a.StartPosition.Column == *b.StartPosition.Column
 }
 
 func stricter(a, b iamapi.PolicyEvaluationDecisionType) iamapi.PolicyEvaluationDecisionType {
@@ -508,7 +521,7 @@ func (sim *simulation) evaluate(action, resource string) (result iamapi.Resource
 	d := authz.Decide(&req, &policies, nil)
 	result = iamapi.ResourceSpecificResult{
 		EvalResourceName: resource, EvalResourceDecision: simulatedDecision(d),
-		MatchedStatements: matchedStatements(&req, &policies, d), MissingContextValues: sim.missing,
+		MatchedStatements: matchedStatements(&req, &policies, d),
 	}
 	own := req // as if the resource were the principal's own
 	own.ResourceAccount = sim.principal.Account

@@ -237,6 +237,30 @@ func TestSimulatedStatements(t *testing.T) {
 	}
 }
 
+// TestSimulatedTogether: the result of several resources has each statement
+// once, and asks for keys of the statements about its action alone.
+func TestSimulatedTogether(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	out := must(f.asRoot(), f, iamapi.SimulateCustomPolicy, &iamapi.SimulateCustomPolicyInput{
+		PolicyInputList: []string{
+			doc(says("Allow", "s3:GetObject", "*"), says("Allow", "s3:Get*", "*"), says("Allow", "kms:Decrypt", "*", when("StringEquals", "kms:ViaService", "s3.us-west-2.amazonaws.com"))),
+		},
+		ActionNames: []string{"s3:GetObject", "kms:Decrypt"}, ResourceArns: []string{"arn:aws:s3:::data/x", "arn:aws:s3:::data/y"},
+	})
+	for i, want := range []struct{ statements, missing int }{{2, 0}, {0, 1}} {
+		r := out.EvaluationResults[i]
+		if len(r.MatchedStatements) != want.statements || r.MissingContextValues == nil || len(r.MissingContextValues) != want.missing {
+			t.Errorf("%s: %d statements, missing %v", r.EvalActionName, len(r.MatchedStatements), r.MissingContextValues)
+		}
+		for _, one := range r.ResourceSpecificResults {
+			if len(one.MatchedStatements) != want.statements || len(one.MissingContextValues) != want.missing {
+				t.Errorf("%s on %s: %d statements, missing %v", r.EvalActionName, one.EvalResourceName, len(one.MatchedStatements), one.MissingContextValues)
+			}
+		}
+	}
+}
+
 func TestSimulateSeveral(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -46,42 +46,41 @@ func TestSimulatePrincipalPolicy(t *testing.T) {
 	ofARN := func(policyARN string) []iamapi.PolicyIdentifier {
 		return []iamapi.PolicyIdentifier{{PolicyArn: &policyARN}}
 	}
-	const missing = " missing aws:PrincipalTag/team"
 	tests := []struct {
 		name, source, action string
 		in                   iamapi.SimulatePrincipalPolicyInput
 		want                 string
 	}{
-		{"inline", bobARN, "kms:Decrypt", iamapi.SimulatePrincipalPolicyInput{}, "allowed user_bob_keys" + missing + " boundary=true"},
-		{"inline deny", bobARN, "kms:PutKeyPolicy", iamapi.SimulatePrincipalPolicyInput{}, "explicitDeny user_bob_keys" + missing + " boundary=true"},
-		{"nothing", bobARN, "kms:Encrypt", iamapi.SimulatePrincipalPolicyInput{}, "implicitDeny" + missing + " boundary=true"},
-		{"the group's", bobARN, "s3:PutObject", iamapi.SimulatePrincipalPolicyInput{}, "allowed AmazonS3FullAccess" + missing + " boundary=true"},
-		{"the group's inline", bobARN, "cloudtrail:LookupEvents", iamapi.SimulatePrincipalPolicyInput{}, "allowed group_growers_trails" + missing + " boundary=true"},
-		{"a condition", bobARN, "sagemaker:PutRecord", iamapi.SimulatePrincipalPolicyInput{}, "implicitDeny" + missing + " boundary=true"},
+		{"inline", bobARN, "kms:Decrypt", iamapi.SimulatePrincipalPolicyInput{}, "allowed user_bob_keys boundary=true"},
+		{"inline deny", bobARN, "kms:PutKeyPolicy", iamapi.SimulatePrincipalPolicyInput{}, "explicitDeny user_bob_keys boundary=true"},
+		{"nothing", bobARN, "kms:Encrypt", iamapi.SimulatePrincipalPolicyInput{}, "implicitDeny boundary=true"},
+		{"the group's", bobARN, "s3:PutObject", iamapi.SimulatePrincipalPolicyInput{}, "allowed AmazonS3FullAccess boundary=true"},
+		{"the group's inline", bobARN, "cloudtrail:LookupEvents", iamapi.SimulatePrincipalPolicyInput{}, "allowed group_growers_trails boundary=true"},
+		{"a condition", bobARN, "sagemaker:PutRecord", iamapi.SimulatePrincipalPolicyInput{}, "implicitDeny missing aws:PrincipalTag/team boundary=true"},
 		{"a condition that is met", bobARN, "sagemaker:PutRecord", iamapi.SimulatePrincipalPolicyInput{ContextEntries: []iamapi.ContextEntry{entry("aws:PrincipalTag/team", "string", "crops")}}, "allowed records boundary=true"},
-		{"beyond the boundary", bobARN, "iam:GetUser", iamapi.SimulatePrincipalPolicyInput{}, "implicitDeny" + missing + " boundary=false"},
-		{"another boundary", bobARN, "iam:GetUser", iamapi.SimulatePrincipalPolicyInput{PermissionsBoundaryPolicyInputList: []string{allowAll}}, "allowed IAMReadOnlyAccess" + missing + " boundary=true"},
-		{"a policy more", bobARN, "kms:Encrypt", iamapi.SimulatePrincipalPolicyInput{PolicyInputList: []string{doc(says("Allow", "kms:Encrypt", "*"))}}, "allowed PolicyInputList.1" + missing + " boundary=true"},
+		{"beyond the boundary", bobARN, "iam:GetUser", iamapi.SimulatePrincipalPolicyInput{}, "implicitDeny boundary=false"},
+		{"another boundary", bobARN, "iam:GetUser", iamapi.SimulatePrincipalPolicyInput{PermissionsBoundaryPolicyInputList: []string{allowAll}}, "allowed IAMReadOnlyAccess boundary=true"},
+		{"a policy more", bobARN, "kms:Encrypt", iamapi.SimulatePrincipalPolicyInput{PolicyInputList: []string{doc(says("Allow", "kms:Encrypt", "*"))}}, "allowed PolicyInputList.1 boundary=true"},
 		{"as another caller", bobARN, "s3:GetObject", iamapi.SimulatePrincipalPolicyInput{
 			CallerArn: new(strangeARN), ResourceArns: []string{"arn:aws:s3:::data/x"}, ResourceOwner: new("arn:aws:iam::111122223333:root"),
 			ResourcePolicy: new(doc(says("Allow", "s3:GetObject", "arn:aws:s3:::data/*", by("arn:aws:iam::444455556666:root")))),
-		}, "allowed AmazonS3FullAccess ResourcePolicy" + missing + " boundary=true IAM Policy=allowed Permissions Boundary Policy=allowed Resource Policy=allowed"},
-		{"the user is the caller", bobARN, "kms:Encrypt", iamapi.SimulatePrincipalPolicyInput{ResourceArns: []string{cropsKey}, ResourcePolicy: new(doc(says("Allow", "kms:Encrypt", "*", by(bobARN))))}, "allowed ResourcePolicy" + missing + " boundary=true"},
+		}, "allowed AmazonS3FullAccess ResourcePolicy boundary=true IAM Policy=allowed Permissions Boundary Policy=allowed Resource Policy=allowed"},
+		{"the user is the caller", bobARN, "kms:Encrypt", iamapi.SimulatePrincipalPolicyInput{ResourceArns: []string{cropsKey}, ResourcePolicy: new(doc(says("Allow", "kms:Encrypt", "*", by(bobARN))))}, "allowed ResourcePolicy boundary=true"},
 
 		{"a role", geoARN, "sagemaker-geospatial:GetEarthObservationJob", iamapi.SimulatePrincipalPolicyInput{}, "allowed role_geo_jobs"},
 		{"a role and a key", geoARN, "kms:CreateGrant", iamapi.SimulatePrincipalPolicyInput{ResourceArns: []string{cropsKey}, ResourcePolicy: new(doc(says("Allow", "kms:CreateGrant", "*", by(geoARN))))}, "allowed ResourcePolicy"},
 		{"a group", groupARN, "s3:GetObject", iamapi.SimulatePrincipalPolicyInput{}, "allowed AmazonS3FullAccess"},
 		{"a group has no boundary", groupARN, "iam:GetUser", iamapi.SimulatePrincipalPolicyInput{}, "implicitDeny"},
 
-		{"without AWS's", bobARN, "s3:GetObject", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofType("aws-managed")}, "implicitDeny" + missing + " boundary=true"},
+		{"without AWS's", bobARN, "s3:GetObject", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofType("aws-managed")}, "implicitDeny boundary=true"},
 		{"without one's own", bobARN, "s3:GetObject", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofType("user-managed")}, "allowed AmazonS3FullAccess boundary=true"},
-		{"without inline ones", bobARN, "kms:PutKeyPolicy", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofType("inline")}, "implicitDeny" + missing + " boundary=true"},
-		{"without one inline", bobARN, "kms:Decrypt", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: inline("user", "bob", "keys")}, "implicitDeny" + missing + " boundary=true"},
-		{"without another inline", bobARN, "kms:Decrypt", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: inline("group", "growers", "keys")}, "allowed user_bob_keys" + missing + " boundary=true"},
-		{"without the group's inline", bobARN, "cloudtrail:LookupEvents", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: inline("group", "growers", "trails")}, "implicitDeny" + missing + " boundary=true"},
-		{"without one by ARN", bobARN, "s3:GetObject", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofARN(s3Policy)}, "implicitDeny" + missing + " boundary=true"},
-		{"without the boundary", bobARN, "iam:GetUser", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofType("permission-boundary")}, "allowed IAMReadOnlyAccess" + missing},
-		{"without the boundary by ARN", bobARN, "iam:GetUser", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofARN(awsPolicyPrefix + "PowerUserAccess")}, "allowed IAMReadOnlyAccess" + missing},
+		{"without inline ones", bobARN, "kms:PutKeyPolicy", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofType("inline")}, "implicitDeny boundary=true"},
+		{"without one inline", bobARN, "kms:Decrypt", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: inline("user", "bob", "keys")}, "implicitDeny boundary=true"},
+		{"without another inline", bobARN, "kms:Decrypt", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: inline("group", "growers", "keys")}, "allowed user_bob_keys boundary=true"},
+		{"without the group's inline", bobARN, "cloudtrail:LookupEvents", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: inline("group", "growers", "trails")}, "implicitDeny boundary=true"},
+		{"without one by ARN", bobARN, "s3:GetObject", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofARN(s3Policy)}, "implicitDeny boundary=true"},
+		{"without the boundary", bobARN, "iam:GetUser", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofType("permission-boundary")}, "allowed IAMReadOnlyAccess"},
+		{"without the boundary by ARN", bobARN, "iam:GetUser", iamapi.SimulatePrincipalPolicyInput{PolicyExclusionList: ofARN(awsPolicyPrefix + "PowerUserAccess")}, "allowed IAMReadOnlyAccess"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -110,14 +109,13 @@ func TestSimulatedControls(t *testing.T) {
 	}
 	in := &iamapi.SimulatePrincipalPolicyInput{PolicySourceArn: bobARN, ActionNames: []string{"s3:GetObject", "kms:Decrypt"}}
 	out := must(f.asRoot(), f, iamapi.SimulatePrincipalPolicy, in)
-	const missing = " missing aws:PrincipalTag/team"
-	for i, want := range []string{"allowed AmazonS3FullAccess" + missing + " organization=true boundary=true", "implicitDeny" + missing + " organization=false boundary=true"} {
+	for i, want := range []string{"allowed AmazonS3FullAccess organization=true boundary=true", "implicitDeny organization=false boundary=true"} {
 		if got := summary(&out.EvaluationResults[i]); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
 	in.PolicyExclusionList = []iamapi.PolicyIdentifier{{PolicyType: "scp"}}
-	if got := summary(&must(f.asRoot(), f, iamapi.SimulatePrincipalPolicy, in).EvaluationResults[1]); got != "allowed user_bob_keys"+missing+" boundary=true" {
+	if got := summary(&must(f.asRoot(), f, iamapi.SimulatePrincipalPolicy, in).EvaluationResults[1]); got != "allowed user_bob_keys boundary=true" {
 		t.Errorf("without control policies: %s", got)
 	}
 	in.PolicyExclusionList[0].PolicyType = "rcp"
