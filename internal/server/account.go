@@ -15,10 +15,13 @@ import (
 
 // accountError gives the refusals of CreateAccount a public text.
 func accountError(err error) error {
-	for _, known := range []error{iam.ErrInvalidAccount, iam.ErrReservedAccount, iam.ErrAccountExists} {
-		if errors.Is(err, known) {
-			return schema.NewError("InvalidAccount", 400, "%s", err.Error()).Because(err)
-		}
+	switch {
+	case errors.Is(err, iam.ErrInvalidAccount):
+		return schema.NewError("InvalidAccount", 400, "an account id has 12 digits").Because(err)
+	case errors.Is(err, iam.ErrReservedAccount):
+		return schema.NewError("InvalidAccount", 400, "the account id is reserved for a service").Because(err)
+	case errors.Is(err, iam.ErrAccountExists):
+		return schema.NewError("AccountAlreadyExists", 409, "the account exists; `sagekeep env --account ID` prints its root credentials").Because(err)
 	}
 	return err
 }
@@ -31,7 +34,7 @@ func CreateAccount(ctx context.Context, cfg Config, id string) (AccessKey, error
 		return AccessKey{}, err
 	}
 	key, err := s.createAccount(ctx, id)
-	return key, errors.Join(err, s.Close())
+	return key, errors.Join(accountError(err), s.Close())
 }
 
 // loadCredentials reads the credentials file, or makes the first account.

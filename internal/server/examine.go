@@ -16,6 +16,10 @@ import (
 // ErrSealElsewhere: nothing says where the root key of a data directory is.
 var ErrSealElsewhere = errors.New("the root key is not in the data directory: name the seal to check it")
 
+// ErrSealMigrated: the key file in the data directory holds another key than the
+// one that opens it.
+var ErrSealMigrated = errors.New("the key file in the data directory is not what opens it: the seal was migrated, or the file replaced; name the seal")
+
 // CheckSeal opens keyring and deletion epochs of a data directory as a start
 // would, and writes nothing. An empty seal means the key file in the directory;
 // when another seal holds the root key, the answer is ErrSealElsewhere.
@@ -45,9 +49,25 @@ func openSeal(ctx context.Context, dir, sealText string) (seal.Info, error) {
 	}
 	defer s.Close()
 	if _, err := envelope.OpenKeys(ctx, filesOf(dir), s); err != nil {
+		if sealText == "" && migrated(ctx, dir, s) {
+			return seal.Info{}, ErrSealMigrated
+		}
 		return seal.Info{}, err
 	}
 	return s.Info(ctx)
+}
+
+// migrated reports whether no copy is under the key of the key file in the
+// directory.
+func migrated(ctx context.Context, dir string, s seal.Seal) bool {
+	info, err := s.Info(ctx)
+	if err != nil {
+		return false
+	}
+	st, err := envelope.ReadStatus(filesOf(dir))
+	return err == nil && !slices.ContainsFunc(st.Copies, func(c envelope.Copy) bool {
+		return c.Generation == 0 || c.Info.KeyID == info.KeyID || slices.Contains(info.Former, c.Info.KeyID)
+	})
 }
 
 // sealElsewhere reports whether the key file in the directory is not what holds

@@ -33,7 +33,7 @@ type ExplainedEvent struct {
 	EventSource  string `json:"eventSource"`
 	EventName    string `json:"eventName"`
 	Account      string `json:"account"` // whose record it is
-	Caller       string `json:"caller"`  // ARN, or type where there is none
+	Caller       string `json:"caller"`  // ARN; without one the type, and what ids the record has
 	ErrorCode    string `json:"errorCode,omitempty"`
 	ErrorMessage string `json:"errorMessage,omitempty"`
 	// Authorization is nil for what no policy refused.
@@ -98,13 +98,9 @@ func (s *Server) explainEvent(ctx context.Context, in ExplainInput) (ExplainOutp
 		if r.EventID != in.ID && r.RequestID != in.ID {
 			continue
 		}
-		caller := r.UserIdentity.ARN
-		if caller == "" {
-			caller = r.UserIdentity.Type
-		}
 		out.Events = append(out.Events, ExplainedEvent{
 			EventID: r.EventID, RequestID: r.RequestID, EventTime: r.EventTime, EventSource: r.EventSource, EventName: r.EventName,
-			Account: r.RecipientAccountID, Caller: caller, ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage,
+			Account: r.RecipientAccountID, Caller: callerOf(&r.UserIdentity), ErrorCode: r.ErrorCode, ErrorMessage: r.ErrorMessage,
 			Authorization: r.AdditionalEventData.Authorization,
 		})
 		if r.EventID == in.ID {
@@ -112,7 +108,22 @@ func (s *Server) explainEvent(ctx context.Context, in ExplainInput) (ExplainOutp
 		}
 	}
 	if len(out.Events) == 0 {
-		return ExplainOutput{}, schema.NewError("NoSuchEvent", 404, "no record has the event id or request id %q", in.ID)
+		return ExplainOutput{}, schema.NewError("NoSuchEvent", 404, "no record has the event id or request id %q. Reading and writing objects of S3 (data events) leaves none: such a request is told why when it has the header X-Sagekeep-Explain", in.ID)
 	}
 	return out, nil
+}
+
+// callerOf names who called. Records of the resource's account hold no ARN of a
+// caller of another one.
+func callerOf(u *audit.UserIdentity) string {
+	if u.ARN != "" {
+		return u.ARN
+	}
+	caller := u.Type
+	for _, id := range []string{u.AccountID, u.PrincipalID, u.InvokedBy} {
+		if id != "" {
+			caller += " " + id
+		}
+	}
+	return caller
 }
