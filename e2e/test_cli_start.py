@@ -210,9 +210,11 @@ def test_completion_in_bash():
     script = f'''source <("{BINARY}" completion bash)
 COMP_WORDS=(sagekeep ser); COMP_CWORD=1; _sagekeep; echo "${{COMPREPLY[*]}}"
 COMP_WORDS=(sagekeep account cr); COMP_CWORD=2; _sagekeep; echo "${{COMPREPLY[*]}}"
-COMP_WORDS=(sagekeep account create --i); COMP_CWORD=3; _sagekeep; echo "${{COMPREPLY[*]}}"'''
+COMP_WORDS=(sagekeep account create --i); COMP_CWORD=3; _sagekeep; echo "${{COMPREPLY[*]}}"
+COMP_WORDS=(sagekeep policy lint --kind s); COMP_CWORD=4; _sagekeep; echo "${{COMPREPLY[*]}}"
+COMP_WORDS=(sagekeep completion f); COMP_CWORD=2; _sagekeep; echo "${{COMPREPLY[*]}}"'''
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30)
-    assert [line.split() for line in done.stdout.splitlines()] == [["serve"], ["create"], ["--id"]], done.stdout + done.stderr
+    assert [line.split() for line in done.stdout.splitlines()] == [["serve"], ["create"], ["--id"], ["session", "scp"], ["fish"]], done.stdout + done.stderr
 
 
 def test_every_command_explains_itself():

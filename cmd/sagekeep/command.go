@@ -16,9 +16,11 @@ import (
 // command is one subcommand. A command with subs only groups them.
 type command struct {
 	name    string
-	args    string // behind the flags, for the usage line
-	short   string // one line
-	example string // command lines, one a line
+	args    string   // behind the flags, for the usage line
+	short   string   // one line
+	example string   // command lines, one a line
+	note    string   // a paragraph of the help, of whole lines
+	values  []string // what its argument can be, for completion
 	subs    []*command
 	flags   func(*flag.FlagSet)
 	run     func(ctx context.Context, fs *flag.FlagSet, io stdio) error
@@ -140,6 +142,9 @@ func (c *command) help(w io.Writer, path []string, fs *flag.FlagSet) {
 	})
 	if b.Len() > 0 {
 		fmt.Fprintf(w, "\nFlags:\n%s", b.String())
+	}
+	if c.note != "" {
+		fmt.Fprintf(w, "\n%s\n", c.note)
 	}
 	if c.example != "" {
 		fmt.Fprintf(w, "\nExamples:\n  %s\n", strings.ReplaceAll(c.example, "\n", "\n  "))

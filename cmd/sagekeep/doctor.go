@@ -100,6 +100,8 @@ func sealOf(ctx context.Context, dir, sealText string) finding {
 	switch {
 	case errors.Is(err, server.ErrSealElsewhere):
 		return finding{Check: "seal", OK: true, Detail: "not checked: " + err.Error(), Advice: "sagekeep doctor --seal S, as given to serve; `sagekeep seal status` shows its kind"}
+	case errors.Is(err, server.ErrSealMigrated):
+		return finding{Check: "seal", Detail: oneLine(err), Advice: "sagekeep doctor --seal S, as `seal migrate` has printed it and as given to serve"}
 	case err != nil:
 		return finding{Check: "seal", Detail: oneLine(err), Advice: "the server does not start like this: bring back what is missing from where it is kept"}
 	case sealText == "":
@@ -155,6 +157,15 @@ func spaceOf(dir string) finding {
 
 func gib(n uint64) float64 { return float64(n) / (1 << 30) }
 
+// clockDetail tells a difference that the header, which has whole seconds, can
+// show.
+func clockDetail(skew time.Duration) string {
+	if skew < 2*time.Second {
+		return "agrees with the server's"
+	}
+	return fmt.Sprintf("differs from the server's by %s", skew)
+}
+
 func serverOf(ctx context.Context, dir string) []finding {
 	r, err := server.ReadRunning(dir)
 	if err != nil {
@@ -181,7 +192,7 @@ func serverOf(ctx context.Context, dir string) []finding {
 	out := []finding{{Check: "server", OK: resp.StatusCode == http.StatusOK, Detail: fmt.Sprintf("%s (pid %d) answers %s", r.URL, r.PID, resp.Status)}}
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		skew := time.Since(date).Round(time.Second).Abs()
-		out = append(out, finding{Check: "clock", OK: skew < 5*time.Minute, Detail: fmt.Sprintf("differs from the server's by %s", skew)})
+		out = append(out, finding{Check: "clock", OK: skew < 5*time.Minute, Detail: clockDetail(skew)})
 	}
 	return out
 }

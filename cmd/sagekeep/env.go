@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -16,6 +17,8 @@ func envCommand() *command {
 	return &command{
 		name: "env", short: "Print the settings that make AWS clients talk to the server",
 		example: "eval \"$(sagekeep env --data-dir ./data)\"\nsagekeep env --data-dir ./data --format profile >> ~/.aws/credentials",
+		note: "AWS_SESSION_TOKEN and AWS_PROFILE of the shell stay as they are. Where another session or profile left them:\n" +
+			"unset AWS_SESSION_TOKEN AWS_PROFILE",
 		flags: func(f *flag.FlagSet) {
 			f.String("data-dir", "", "`DIR` of the server")
 			f.String("account", "", "account `ID`; the first account when empty")
@@ -38,6 +41,7 @@ func envCommand() *command {
 			if err != nil {
 				return err
 			}
+			warnEnv(io.err, formatOf(f), dir)
 			return printEnv(io.out, formatOf(f), key, endpoint(dir))
 		},
 	}
@@ -65,6 +69,28 @@ func checkFormat(format string) error {
 		return usagef("--format %q: want sh, powershell, profile or json", format)
 	}
 	return nil
+}
+
+// warnEnv says what may keep the settings from working.
+func warnEnv(w io.Writer, format, dir string) {
+	var left []string
+	for _, name := range []string{"AWS_SESSION_TOKEN", "AWS_PROFILE"} {
+		if os.Getenv(name) != "" {
+			left = append(left, name)
+		}
+	}
+	if len(left) > 0 && (format == "sh" || format == "powershell") {
+		fmt.Fprintf(w, "sagekeep: %s stays set and bears on AWS clients: unset %s\n", strings.Join(left, " and "), strings.Join(left, " "))
+	}
+	if !running(dir) {
+		fmt.Fprintf(w, "sagekeep: no server is running on %s: the URL is the default, http://%s\n", dir, server.DefaultListen)
+	}
+}
+
+// running reports whether a server has dir open.
+func running(dir string) bool {
+	r, err := server.ReadRunning(dir)
+	return err == nil && r.Alive()
 }
 
 // endpoint is the URL of the running server, or the default one.

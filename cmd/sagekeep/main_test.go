@@ -88,7 +88,7 @@ func TestServeEnvAndAccounts(t *testing.T) {
 			t.Fatalf("account create %s = %d, %q, %q", id, code, out, errs)
 		}
 	}
-	for id, why := range map[string]string{"444455556666": "exists", "378778860802": "reserved", "1": "12 digits"} {
+	for id, why := range map[string]string{"444455556666": "AccountAlreadyExists: the account exists", "378778860802": "reserved", "1": "12 digits"} {
 		code, out, errs := runCommand(t, "account", "create", "--data-dir", dir, "--id", id)
 		if code != 1 || out != "" || !strings.Contains(errs, why) || strings.Count(errs, "\n") != 1 {
 			t.Errorf("account create %s = %d, %q, %q", id, code, out, errs)
@@ -105,6 +105,9 @@ func TestServeEnvAndAccounts(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "server.json")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("server.json after the end: %v", err)
+	}
+	if code, out, errs := runCommand(t, "env", "--data-dir", dir, "--format", "json"); code != 0 || !strings.Contains(out, "http://127.0.0.1:4566") || !strings.Contains(errs, "the URL is the default") {
+		t.Errorf("env without a server = %d, %q, %q", code, out, errs)
 	}
 	// Without a server the command opens the store itself.
 	if code, out, errs := runCommand(t, "account", "create", "--data-dir", dir, "--id", "777788889999"); code != 0 || !strings.HasPrefix(out, "export ") {
@@ -350,9 +353,9 @@ func TestHelpVersionCompletion(t *testing.T) {
 			t.Errorf("%v --help has no examples", path)
 		}
 	})
-	for _, sh := range []string{"bash", "zsh", "fish"} {
+	for _, sh := range []string{"bash", "zsh", "fish", "powershell"} {
 		code, out, _ := runCommand(t, "completion", sh)
-		if code != 0 || !strings.Contains(out, "doctor") || !strings.Contains(out, "data-dir") {
+		if code != 0 || !strings.Contains(out, "doctor") || !strings.Contains(out, "data-dir") || !strings.Contains(out, "boundary session scp") {
 			t.Errorf("completion %s = %d, %q", sh, code, out)
 		}
 	}
@@ -371,6 +374,36 @@ func TestHelpVersionCompletion(t *testing.T) {
 	}
 }
 
+// TestEnvWarns: what else is set is named on stderr, and stdout stays as it is.
+func TestEnvWarns(t *testing.T) {
+	t.Setenv("AWS_SESSION_TOKEN", "x")
+	t.Setenv("AWS_PROFILE", "")
+	for format, want := range map[string]bool{"sh": true, "powershell": true, "profile": false} {
+		var b strings.Builder
+		warnEnv(&b, format, t.TempDir())
+		if got := strings.Contains(b.String(), "unset AWS_SESSION_TOKEN\n"); got != want {
+			t.Errorf("%s: %q", format, b.String())
+		}
+	}
+}
+
+// TestPolicySimulateFile: files are read in turn; the example of the help is a
+// case.
+func TestPolicySimulateFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "cases.jsonl")
+	if err := os.WriteFile(file, []byte(simulateExample+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := runCommand(t, "policy", "simulate", file, "-", file)
+	if code != 0 || errs != "" || strings.Count(out, `"decision":"Allowed"`) != 2 {
+		t.Errorf("simulate = %d, %q, %q", code, out, errs)
+	}
+	if code, _, errs := runCommand(t, "policy", "simulate", file+"x"); code != 1 || !strings.Contains(errs, "read cases") {
+		t.Errorf("simulate of no file = %d, %q", code, errs)
+	}
+}
+
 func TestPolicySimulate(t *testing.T) {
 	t.Parallel()
 	const cases = `{"id":"a","request":{"principal":"arn:aws:iam::111122223333:user/u","action":"s3:GetObject","resource":"arn:aws:s3:::b/k","resourceAccount":"111122223333","context":{}},"policies":{"identity":[{"Version":"2012-10-17","Statement":[{"Sid":"S","Effect":"Allow","Action":"s3:*","Resource":"*"}]}]}}
@@ -382,7 +415,7 @@ not json
 	if code != 1 || len(lines) != 2 || errs.String() != "" {
 		t.Fatalf("simulate = %d, %q, %q", code, out.String(), errs.String())
 	}
-	if !strings.Contains(lines[0], `"decision":"Allowed"`) || !strings.Contains(lines[0], `"statement":"S"`) || !strings.Contains(lines[1], `"id":null`) {
+	if !strings.Contains(lines[0], `"decision":"Allowed"`) || !strings.Contains(lines[0], `"statement":"S"`) || !strings.HasPrefix(lines[1], `{"id":null,"error":"line 2: `) {
 		t.Errorf("verdicts = %q", lines)
 	}
 }

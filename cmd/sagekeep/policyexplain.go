@@ -149,13 +149,22 @@ var layerNames = map[string]string{
 	authz.LayerGrant:    "a grant on the key",
 }
 
+// whereOf says where the policies of a layer are found for this request.
+func whereOf(layer string, a *audit.Authorization) string {
+	_, role, isRole := strings.Cut(a.Resource, ":role/")
+	if layer == authz.LayerResource && isRole && strings.HasPrefix(a.Action, "sts:") {
+		return "the trust policy of role " + role[strings.LastIndexByte(role, '/')+1:]
+	}
+	return layerNames[layer]
+}
+
 func printChanges(w io.Writer, a *audit.Authorization) {
 	if len(a.Changes) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "to allow it:")
 	for i, c := range a.Changes {
-		where := layerNames[c.Layer]
+		where := whereOf(c.Layer, a)
 		if c.Add == nil {
 			at := place(c.Policy, c.Statement)
 			if at == "" {

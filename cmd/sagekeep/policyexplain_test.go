@@ -51,6 +51,15 @@ func TestPrintEvent(t *testing.T) {
 				"to allow it:\n  1. take the request out of the explicit deny in the policy of the resource: statement No of policy key policy\n",
 		},
 		{
+			name: "assuming a role", code: "AccessDenied",
+			explanation: &audit.Authorization{
+				Action: "sts:AssumeRole", Resource: "arn:aws:iam::111122223333:role/team/trainer", Decision: "ImplicitlyDenied", Layer: authz.LayerResource, Reason: "no",
+				Changes: []authz.Change{{Layer: authz.LayerResource, Add: json.RawMessage(`{}`)}},
+			},
+			want: "request   sts:AssumeRole on arn:aws:iam::111122223333:role/team/trainer\ndecision  ImplicitlyDenied by layer resource\nreason    no\n" +
+				"to allow it:\n  1. add to the trust policy of role trainer\n     {}\n",
+		},
+		{
 			name: "another account's", code: "AccessDenied",
 			explanation: &audit.Authorization{Action: "kms:Decrypt", Resource: "KEY", Decision: "ExplicitlyDenied", Layer: authz.LayerResource, Changes: []authz.Change{{Layer: authz.LayerResource}}},
 			want: "request   kms:Decrypt on KEY\ndecision  ExplicitlyDenied by layer resource\nreason    the policy is another account's: its own record has the reason\n" +

@@ -137,6 +137,12 @@ func TestSealRotateKeyFiles(t *testing.T) {
 	stop()
 	shared := "file:" + filepath.Join(t.TempDir(), "root.key")
 	mustRun(t, "seal", "migrate", "--data-dir", dir, "--to", shared)
+	if st, code := statusOf(t, dir); code != 1 || st.Opens == nil || *st.Opens || !strings.Contains(st.Problem, "the seal was migrated") {
+		t.Errorf("status without a seal after a migration to another file: %d, %+v", code, st)
+	}
+	if code, out, _ := runCommand(t, "doctor", "--data-dir", dir); code != 1 || !strings.Contains(out, "sagekeep doctor --seal S") {
+		t.Errorf("doctor without a seal after a migration to another file = %d, %s", code, out)
+	}
 	other := filepath.Join(t.TempDir(), "other")
 	_, stop = startServe(t, other, "--seal", shared)
 	stop()

@@ -41,12 +41,12 @@ func serveFlags(f *flag.FlagSet) {
 	f.String("kms-quotas", string(kms.ThrottleFair), "how fast an account may call KMS: default binds only accounts that compete for a busy server, aws enforces AWS's request quotas, off nothing")
 	f.String("xks-connect", "", "`NAME=HOST:PORT` where the proxy of an external key store is reached instead of port 443 of its name; comma-separated")
 	f.Duration("xks-timeout", xks.Timeout, "how long such a proxy has for one answer; it is tried twice")
-	f.String("store", "", "row store; only the embedded one is built so far")
-	f.String("objects", "", "object store; only local files are built so far")
-	f.String("inmemory", "", "InMemory tier; not built so far")
-	f.String("console-listen", "", "web console; not built so far")
-	f.String("portal-listen", "", "worker portal; not built so far")
-	f.String("metrics-listen", "", "metrics; not built so far")
+	f.String("store", "", "[not built yet] another row store than the embedded one")
+	f.String("objects", "", "[not built yet] another object store than local files")
+	f.String("inmemory", "", "[not built yet] InMemory tier")
+	f.String("console-listen", "", "[not built yet] web console")
+	f.String("portal-listen", "", "[not built yet] worker portal")
+	f.String("metrics-listen", "", "[not built yet] metrics")
 	f.String("config", "", "JSON `FILE` with flags as members; flags on the command line win")
 }
 
