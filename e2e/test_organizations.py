@@ -251,6 +251,8 @@ def test_examples_of_the_page(own_server, tmp_path):
     key = cloud.boto("kms", inside).create_key()["KeyMetadata"]["Arn"]
     with refused("AccessDeniedException", "with an explicit deny in a service control policy"):
         cloud.boto("kms", inside, region="eu-central-1").create_key()
+    with refused("AccessDeniedException", "with an explicit deny in a service control policy"):
+        cloud.boto("organizations", inside).leave_organization()
     server.command("account", "create", "--id", OUTSIDE, check=True)
     everybody = allow("kms:*", "*", Principal={"AWS": [account, OUTSIDE]})
     cloud.boto("kms", inside).put_key_policy(KeyId=key, PolicyName="default", Policy=policy(everybody))
