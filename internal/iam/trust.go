@@ -104,21 +104,10 @@ func (s *Service) principalID(tx *store.Tx, principalARN string) (string, error)
 	return "", store.ErrNotFound
 }
 
-// compileTrust compiles a role's trust policy for the evaluator. Users stand in
-// it by their unique ids, which they keep when they are renamed.
+// compileTrust compiles a role's trust policy for the evaluator, its users and
+// roles bound to their unique ids.
 func compileTrust(e *entity) *authz.Policy {
-	ids := map[string]string{}
-	for name, id := range e.TrustIDs {
-		if strings.HasPrefix(id, userPrefix) {
-			ids[name] = id
-		}
-	}
-	name := "trust policy of " + e.Name
-	doc, err := authz.RenamePrincipals(e.Trust, ids)
-	if err != nil {
-		return authz.Unreadable(name)
-	}
-	return compile(authz.TrustPolicy, name, doc).Bind(e.TrustIDs)
+	return compile(authz.TrustPolicy, "trust policy of "+e.Name, e.Trust).Bind(e.TrustIDs)
 }
 
 // shownTrust is the trust policy with the principals' names of today.
