@@ -135,6 +135,7 @@ func (p *Policy) Conditions() []ConditionUse {
 // Action is one entry of Action or NotAction.
 type Action struct {
 	Statement int    // from 0
+	Deny      bool   // the statement's effect
 	Pattern   string // as written
 	Not       bool   // from NotAction
 }
@@ -145,7 +146,7 @@ func (p *Policy) Actions() []Action {
 	for i := range p.statements {
 		s := &p.statements[i]
 		for _, a := range s.actionText {
-			all = append(all, Action{Statement: i, Pattern: a, Not: s.notAction})
+			all = append(all, Action{Statement: i, Deny: s.deny, Pattern: a, Not: s.notAction})
 		}
 	}
 	return all

@@ -2,7 +2,7 @@ package organizations
 
 import (
 	"context"
-	"encoding/json"
+	"slices"
 	"unicode/utf8"
 
 	orgapi "github.com/sagekeep/sagekeep/api/organizations"
@@ -106,41 +106,15 @@ func checkContent(t orgapi.PolicyType, content string) error {
 	if p.Version() != authz.Version2012 {
 		return malformed("Version must be " + authz.Version2012 + ".")
 	}
-	if t == orgapi.PolicyTypeServiceControlPolicy {
-		return nil
-	}
-	for _, a := range p.Actions() {
-		if a.Not {
-			return malformed("NotAction is not supported in a resource control policy.")
-		}
-	}
-	if allows(content) {
-		return malformed("Allow is supported in the policy RCPFullAWSAccess alone.")
+	allows := func(a authz.Action) bool { return !a.Deny }
+	if t == orgapi.PolicyTypeResourceControlPolicy && slices.ContainsFunc(p.Actions(), allows) {
+		return malformed("Allow is supported in the policy RCPFullAWSAccess alone.") // which is no customer's to make
 	}
 	return nil
 }
 
 func malformed(why string) error {
 	return orgapi.MalformedPolicyDocumentException("The provided policy document does not meet the requirements of the specified policy type. %s", why)
-}
-
-// allows reports whether a document, which authz has parsed, has an Allow.
-func allows(content string) bool {
-	type statement struct{ Effect string }
-	var many struct{ Statement []statement }
-	if json.Unmarshal([]byte(content), &many) != nil {
-		var one struct{ Statement statement }
-		if json.Unmarshal([]byte(content), &one) != nil {
-			return true
-		}
-		many.Statement = []statement{one.Statement}
-	}
-	for _, s := range many.Statement {
-		if s.Effect != "Deny" {
-			return true
-		}
-	}
-	return false
 }
 
 // freePolicyName refuses a name that another policy of the type has.

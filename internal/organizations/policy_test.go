@@ -37,6 +37,7 @@ func TestPolicyDocuments(t *testing.T) {
 		{"deny", rcp, denyS3, ""},
 		{"deny in a list", rcp, `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":{"AWS":"*"},"Action":["kms:*"],"NotResource":"*"}]}`, ""},
 		{"allow", rcp, strings.Replace(denyS3, "Deny", "Allow", 1), bad},
+		{"the allow of RCPFullAWSAccess", rcp, builtin(fullRCP).Content, bad},
 		{"one allow among denies", rcp, `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*"},{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}]}`, bad},
 		{"NotAction", rcp, strings.Replace(denyS3, "Action", "NotAction", 1), bad},
 		{"no principal", rcp, strings.Replace(denyS3, `"Principal":"*",`, "", 1), bad},
