@@ -56,8 +56,8 @@ func (s *keySet) has(t *Token) bool {
 	return slices.ContainsFunc(s.keys, func(k key) bool { return k.fits(t, len(s.keys) == 1) })
 }
 
-// source returns the one of a provider. When there are too many, one that is
-// not being asked goes.
+// source returns the one of a provider. When there are too many, any other goes;
+// who waits for that one's answer still gets it.
 func (v *Verifier) source(p Provider) *source {
 	prints := slices.Clone(p.Thumbprints)
 	for i := range prints {
