@@ -11,6 +11,7 @@ import (
 
 	orgapi "github.com/sagekeep/sagekeep/api/organizations"
 	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/authz/catalog"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
@@ -180,29 +181,21 @@ func pathOf(o *organizationRow, chain []unitRow) string {
 }
 
 // ControlsResource reports whether resource control policies bear on an action
-// on a resource. They bear on the services below alone, not on retiring grants,
-// and not on who may assume a service-linked role.
+// on a resource. They bear on the services of the catalog's list alone, not on
+// retiring grants, and not on who may assume a service-linked role.
 //
-// Sources: AWS Organizations User Guide, "Resource control policies (RCPs)",
-// lists of services and of what is not restricted; AWS KMS Developer Guide,
-// "Resource control policies in AWS KMS".
+// Sources: AWS Organizations User Guide, "Resource control policies (RCPs)", on
+// what is not restricted; AWS KMS Developer Guide, "Resource control policies in
+// AWS KMS".
 func ControlsResource(action, resource string) bool {
 	service, name, _ := strings.Cut(action, ":")
-	switch strings.ToLower(service) {
-	case "kms":
-		return !strings.EqualFold(name, "RetireGrant")
-	case "sts":
-		_, role, isRole := strings.Cut(resource, ":role/")
-		return !isRole || !strings.HasPrefix(role, "aws-service-role/")
-	case "s3", "secretsmanager", "sqs",
-		"aoss", "appconfig", "appstream", "autoscaling", "autoscaling-plans", "budgets", "clouddirectory", "cloudfront",
-		"cloudsearch", "cloudtrail-data", "codeartifact", "codebuild", "codecommit", "codepipeline", "cognito-identity",
-		"cognito-idp", "comprehend", "comprehendmedical", "compute-optimizer", "cost-optimization-hub", "dax", "dsql",
-		"dynamodb", "ecr", "ecr-public", "events", "firehose", "fis", "fms", "gamelift", "health", "inspector-scan",
-		"kendra", "kinesisvideo", "logs", "memorydb", "networkmonitor", "notifications", "opensearch", "pca-connector-ad",
-		"personalize", "polly", "pricing", "resource-groups", "rolesanywhere", "servicediscovery", "signin", "support",
-		"swf", "textract", "timestream-influxdb", "transcribe", "transfer", "translate", "wafv2", "workspaces", "xray":
-		return true
+	switch {
+	case strings.EqualFold(service, "kms") && strings.EqualFold(name, "RetireGrant"):
+		return false
+	case strings.EqualFold(service, "sts"):
+		if _, role, ok := strings.Cut(resource, ":role/"); ok && strings.HasPrefix(role, "aws-service-role/") {
+			return false
+		}
 	}
-	return false
+	return catalog.ResourceControlled(service)
 }

@@ -228,6 +228,7 @@ func TestControlsResource(t *testing.T) {
 		{"sts:AssumeRole", "arn:aws:iam::222233334444:role/aws-service-role/x.amazonaws.com/r", false},
 		{"secretsmanager:GetSecretValue", "*", true},
 		{"sqs:SendMessage", "*", true},
+		{"xray:PutTraceSegments", "*", true},
 		{"iam:GetRole", "arn:aws:iam::222233334444:role/r", false},
 		{"organizations:DescribeOrganization", "*", false},
 		{"sagemaker-geospatial:GetEarthObservationJob", "*", false},

@@ -3,6 +3,7 @@ package catalog
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // KeyType is the type of a condition key's values.
@@ -256,4 +257,8 @@ func IsPrefix(prefix string) bool { return index().prefixes[strings.ToLower(pref
 // ResourceControlled reports whether resource control policies bind the service
 // with that IAM prefix. Source: AWS Organizations User Guide, "List of AWS
 // services that support RCPs".
-func ResourceControlled(prefix string) bool { return index().controlled[strings.ToLower(prefix)] }
+//
+// Decisions on requests ask it: it reads none of the tables.
+func ResourceControlled(prefix string) bool { return controlled()[strings.ToLower(prefix)] }
+
+var controlled = sync.OnceValue(func() map[string]bool { return set(resourceControlled) })

@@ -11,11 +11,10 @@ import (
 
 // knowledge is everything the tables hold, read once and never changed.
 type knowledge struct {
-	services   map[string]*Entry
-	order      []string // the prefixes of services, sorted
-	prefixes   map[string]bool
-	controlled map[string]bool
-	global     []*Key
+	services map[string]*Entry
+	order    []string // the prefixes of services, sorted
+	prefixes map[string]bool
+	global   []*Key
 }
 
 // index reads the tables when they are first needed.
@@ -28,7 +27,7 @@ var index = sync.OnceValue(func() *knowledge {
 })
 
 func load(tables map[string]string) (*knowledge, error) {
-	k := &knowledge{services: map[string]*Entry{}, prefixes: set(prefixes), controlled: set(resourceControlled)}
+	k := &knowledge{services: map[string]*Entry{}, prefixes: set(prefixes)}
 	for prefix, text := range tables {
 		e, err := parse(prefix, text)
 		if err != nil {
