@@ -70,11 +70,15 @@ func bashCompletion(w io.Writer) error {
 	b.WriteString("  esac\n" +
 		"  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do [[ $w == -* ]] || path=\"${path:+$path }$w\"; done\n  case \"$path\" in\n")
 	var top []string
-	walk(nil, commands(), func(path []string, _ *command, words []string) {
+	walk(nil, commands(), func(path []string, c *command, words []string) {
 		if len(path) == 1 {
 			top = append(top, path[0])
 		}
-		fmt.Fprintf(&b, "    %q*) COMPREPLY=($(compgen -f -W %q -- \"$cur\")) ;;\n", strings.Join(path, " "), strings.Join(words, " "))
+		files := "-f "
+		if c.values != nil {
+			files = ""
+		}
+		fmt.Fprintf(&b, "    %q*) COMPREPLY=($(compgen "+files+"-W %q -- \"$cur\")) ;;\n", strings.Join(path, " "), strings.Join(words, " "))
 	})
 	fmt.Fprintf(&b, "    *) COMPREPLY=($(compgen -W %q -- \"$cur\")) ;;\n  esac\n}\ncomplete -o default -F _sagekeep sagekeep\n", strings.Join(append(top, "--help"), " "))
 	_, err := io.WriteString(w, reorderBash(b.String()))

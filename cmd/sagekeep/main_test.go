@@ -88,7 +88,7 @@ func TestServeEnvAndAccounts(t *testing.T) {
 			t.Fatalf("account create %s = %d, %q, %q", id, code, out, errs)
 		}
 	}
-	for id, why := range map[string]string{"444455556666": "AccountAlreadyExists: the account exists", "378778860802": "reserved", "1": "12 digits"} {
+	for id, why := range map[string]string{"444455556666": "AccountAlreadyExists: account 444455556666 exists", "378778860802": "reserved", "1": "12 digits"} {
 		code, out, errs := runCommand(t, "account", "create", "--data-dir", dir, "--id", id)
 		if code != 1 || out != "" || !strings.Contains(errs, why) || strings.Count(errs, "\n") != 1 {
 			t.Errorf("account create %s = %d, %q, %q", id, code, out, errs)

@@ -14,14 +14,14 @@ import (
 )
 
 // accountError gives the refusals of CreateAccount a public text.
-func accountError(err error) error {
+func accountError(id string, err error) error {
 	switch {
 	case errors.Is(err, iam.ErrInvalidAccount):
-		return schema.NewError("InvalidAccount", 400, "an account id has 12 digits").Because(err)
+		return schema.NewError("InvalidAccount", 400, "%q is no account id: it has 12 digits", id).Because(err)
 	case errors.Is(err, iam.ErrReservedAccount):
-		return schema.NewError("InvalidAccount", 400, "the account id is reserved for a service").Because(err)
+		return schema.NewError("InvalidAccount", 400, "account id %s is reserved for a service", id).Because(err)
 	case errors.Is(err, iam.ErrAccountExists):
-		return schema.NewError("AccountAlreadyExists", 409, "the account exists; `sagekeep env --account ID` prints its root credentials").Because(err)
+		return schema.NewError("AccountAlreadyExists", 409, "account %s exists; `sagekeep env --account %s` prints its root credentials", id, id).Because(err)
 	}
 	return err
 }
@@ -34,7 +34,7 @@ func CreateAccount(ctx context.Context, cfg Config, id string) (AccessKey, error
 		return AccessKey{}, err
 	}
 	key, err := s.createAccount(ctx, id)
-	return key, errors.Join(accountError(err), s.Close())
+	return key, errors.Join(accountError(id, err), s.Close())
 }
 
 // loadCredentials reads the credentials file, or makes the first account.

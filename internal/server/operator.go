@@ -159,7 +159,7 @@ func (s *Server) operatorCreateAccount(ctx context.Context, body []byte) (any, e
 	audit.From(ctx).SetRequest(map[string]string{"id": in.ID})
 	key, err := s.createAccount(ctx, in.ID)
 	if err != nil {
-		return nil, accountError(err)
+		return nil, accountError(in.ID, err)
 	}
 	return key, nil
 }
