@@ -68,9 +68,11 @@ func explainEvent(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	return nil
 }
 
+// printEvent writes an event for people. Whoever sent the request chose part of
+// the text, and policies the rest.
 func printEvent(w io.Writer, e *server.ExplainedEvent) {
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-9s "+format+"\n", append([]any{name}, args...)...)
+		fmt.Fprintf(w, "%-9s %s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
 	line("event", "%s  %s  %s %s", e.EventID, e.EventTime, e.EventSource, e.EventName)
 	line("caller", "%s", e.Caller)
@@ -170,9 +172,9 @@ func printChanges(w io.Writer, a *audit.Authorization) {
 			if at == "" {
 				at = "the statement that denies"
 			}
-			fmt.Fprintf(w, "  %d. take the request out of the explicit deny in %s: %s\n", i+1, where, at)
+			fmt.Fprintf(w, "  %d. take the request out of the explicit deny in %s: %s\n", i+1, printable(where), printable(at))
 			continue
 		}
-		fmt.Fprintf(w, "  %d. add to %s\n     %s\n", i+1, where, c.Add)
+		fmt.Fprintf(w, "  %d. add to %s\n     %s\n", i+1, printable(where), printable(string(c.Add)))
 	}
 }

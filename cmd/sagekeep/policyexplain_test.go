@@ -60,6 +60,17 @@ func TestPrintEvent(t *testing.T) {
 				"to allow it:\n  1. add to the trust policy of role trainer\n     {}\n",
 		},
 		{
+			name: "control characters", code: "AccessDenied",
+			explanation: &audit.Authorization{
+				Action: "kms:Decrypt", Resource: "K\x1b[2J\nY", Decision: "ExplicitlyDenied", Layer: authz.LayerResource, Reason: "no",
+				Unmet:   []authz.Fact{{Layer: authz.LayerGrant, Element: "Operations", Found: []string{"\x1b]0;x\a"}}},
+				Changes: []authz.Change{{Layer: authz.LayerResource, Statement: "a\u009bb"}},
+			},
+			want: "request   kms:Decrypt on K [2J Y\ndecision  ExplicitlyDenied by layer resource\nreason    no\n" +
+				"unmet     grant: Operations the request has  ]0;x \n" +
+				"to allow it:\n  1. take the request out of the explicit deny in the policy of the resource: statement a b\n",
+		},
+		{
 			name: "another account's", code: "AccessDenied",
 			explanation: &audit.Authorization{Action: "kms:Decrypt", Resource: "KEY", Decision: "ExplicitlyDenied", Layer: authz.LayerResource, Changes: []authz.Change{{Layer: authz.LayerResource}}},
 			want: "request   kms:Decrypt on KEY\ndecision  ExplicitlyDenied by layer resource\nreason    the policy is another account's: its own record has the reason\n" +
