@@ -67,10 +67,6 @@ func (executionRoles) PassRoleCheck(roleARN, service string) protocol.Check {
 	return iam.PassRoleCheck(roleARN, service)
 }
 
-func (r executionRoles) AssumeForService(ctx context.Context, roleARN, session, service string) (*identity.Caller, error) {
-	return r.Service.AssumeForService(ctx, roleARN, session, service)
-}
-
 // linkedRoleUse is what still needs a service-linked role of an account.
 func (s *Server) linkedRoleUse(ctx context.Context, account, service string) ([]iam.LinkedRoleUse, error) {
 	switch service {
