@@ -32,7 +32,7 @@ type command struct {
 func commands() []*command {
 	return []*command{
 		serveCommand(), envCommand(), accountCommand(), collectionCommand(), demoCommand(),
-		policyCommand(), sealCommand(), benchCommand(), doctorCommand(), completionCommand(), versionCommand(),
+		policyCommand(), keyCommand(), sealCommand(), benchCommand(), doctorCommand(), completionCommand(), versionCommand(),
 	}
 }
 

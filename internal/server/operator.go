@@ -38,6 +38,8 @@ func (s *Server) operatorCalls() map[string]operatorCall {
 		"ImportCollection": s.operatorImportCollection,
 		"JobProgress":      s.operatorJobProgress,
 		"ExplainEvent":     s.operatorExplainEvent,
+		"KeyImpact":        s.operatorKeyImpact,
+		"ListKeys":         s.operatorListKeys,
 		"MigrateSeal":      s.operatorMigrateSeal,
 		"RotateSeal":       s.operatorRotateSeal,
 	}
