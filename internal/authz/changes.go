@@ -28,20 +28,20 @@ func (s *step) adds() bool { return s.change.Add != nil }
 // changes finds what allows the request: it takes away every deny that applies,
 // asks [Decide] which layer then lacks an allow, gives it the smallest, and so
 // on until the answer is Allowed.
-func changes(req *Request, pols *Policies, grants []Grant) []Change {
+func changes(req *Request, pols *Policies, grants []Grant, w *Work) []Change {
 	var steps []step
-	visit(req, pols, func(at site, p *Policy, s *statement) {
+	visit(req, pols, w, func(at site, p *Policy, s *statement) {
 		if (s == nil || s.deny) && len(steps) <= maxChanges {
 			steps = append(steps, dropping(at, p, s))
 		}
 	})
 	for len(steps) <= maxChanges {
 		amended, withGrants := amend(req, pols, grants, steps)
-		d := Decide(req, amended, withGrants)
+		d := decide(req, amended, withGrants, w)
 		if d.Effect == Allowed {
-			return prune(req, pols, grants, steps)
+			return prune(req, pols, grants, steps, w)
 		}
-		layer, level := lacking(req, amended, d)
+		layer, level := lacking(req, amended, d, w)
 		again := func(s step) bool { return s.adds() && s.at.layer == layer && s.at.level == level }
 		next, ok := adding(req, amended, site{layer: layer, level: level})
 		if !ok || slices.ContainsFunc(steps, again) {
@@ -54,14 +54,14 @@ func changes(req *Request, pols *Policies, grants []Grant) []Change {
 
 // prune leaves out additions without which the request is allowed too, and
 // returns the changes.
-func prune(req *Request, pols *Policies, grants []Grant, steps []step) []Change {
+func prune(req *Request, pols *Policies, grants []Grant, steps []step, w *Work) []Change {
 	for i := len(steps) - 1; i >= 0 && len(steps) > 1; i-- {
 		if !steps[i].adds() {
 			break // denies come first, and every one of them counts
 		}
 		fewer := slices.Delete(slices.Clone(steps), i, i+1)
 		amended, withGrants := amend(req, pols, grants, fewer)
-		if Decide(req, amended, withGrants).Effect == Allowed {
+		if decide(req, amended, withGrants, w).Effect == Allowed {
 			steps = fewer
 		}
 	}
@@ -247,7 +247,7 @@ func addingStatement(req *Request, at site, kind Kind, action, resource string) 
 	// What is proposed is what is tried: the text is parsed as it would be when
 	// somebody saves it.
 	p, err := Parse(kind, Document(b.Bytes()))
-	if err != nil || !p.statements[0].applies(req) || kind.namesPrincipals() && p.statements[0].names(&req.Principal, false) == notNamed {
+	if err != nil || !p.statements[0].applies(req, nil) || kind.namesPrincipals() && p.statements[0].names(&req.Principal, false) == notNamed {
 		return step{}, false
 	}
 	return step{change: Change{Layer: at.layer, Level: levelOf(at), Add: b.Bytes()}, at: at, policy: p}, true

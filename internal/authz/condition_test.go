@@ -123,7 +123,7 @@ func TestConditions(t *testing.T) {
 					ctx.SetMulti(k, v.([]string)...)
 				}
 			}
-			if got := p.statements[0].meets(ctx); got != tt.want {
+			if got := p.statements[0].meets(ctx, nil); got != tt.want {
 				t.Errorf("%s on %v: %v, want %v", tt.condition, tt.context, got, tt.want)
 			}
 		})
@@ -174,7 +174,7 @@ func TestEveryOperator(t *testing.T) {
 				case len(values) == 1:
 					ctx.Set("a:k", values[0])
 				}
-				return p.statements[0].meets(ctx)
+				return p.statements[0].meets(ctx, nil)
 			}
 			yes := !strings.Contains(op.name, "Not") // of a value that matches
 			for _, tt := range []struct {
@@ -225,7 +225,7 @@ func TestIncomparableFailsClosed(t *testing.T) {
 		ctx.Set("a:k", "?!")
 		for _, effect := range []string{"Allow", "Deny"} {
 			p := compile(t, IdentityPolicy, one(`"Effect":"`+effect+`","Action":"*","Resource":"*","Condition":{`+condition+`}`))
-			if got, want := p.statements[0].meets(ctx), effect == "Deny"; got != want {
+			if got, want := p.statements[0].meets(ctx, nil), effect == "Deny"; got != want {
 				t.Errorf("%s with %s: %v, want %v", effect, condition, got, want)
 			}
 		}

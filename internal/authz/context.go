@@ -5,16 +5,26 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // Value is what a condition key holds in a request.
 type Value struct {
 	Vals []string
+	// Ambiguous marks the key of a tag that the request has in several spellings,
+	// which differ in case. Nobody can tell which of the values counts: a
+	// condition on it, Null aside, cannot be evaluated, so that an Allow does not
+	// apply and a Deny does.
+	// Source: IAM User Guide, "AWS global condition context keys",
+	// aws:ResourceTag/tag-key: "TagKey1 or tagkey1, but not both".
+	Ambiguous bool
 	// Multi marks a key that holds a set, such as aws:TagKeys, whatever the
 	// number of its members. Without ForAllValues or ForAnyValue no operator
 	// but Null matches such a key.
 	Multi bool
+
+	spelled string // the key of a tag as it was set
 }
 
 // Context is the condition context of a request: what every condition key
@@ -28,9 +38,17 @@ type Context struct {
 // NewContext returns an empty Context.
 func NewContext() Context { return Context{vals: make(map[string]Value, 16)} }
 
-// Set gives a single-valued key its value, replacing an earlier one.
+// Set gives a single-valued key its value, replacing an earlier one. The key of a
+// tag (aws:ResourceTag/team …) that is there in another spelling becomes
+// ambiguous: a service whose tags differ in case alone may have both.
 func (c Context) Set(key, value string) {
-	c.vals[folded(key)] = Value{Vals: []string{value}}
+	v, name := Value{Vals: []string{value}}, folded(key)
+	if strings.IndexByte(key, '/') >= 0 {
+		v.spelled = key
+		have, ok := c.vals[name]
+		v.Ambiguous = ok && (have.Ambiguous || have.spelled != key)
+	}
+	c.vals[name] = v
 }
 
 // SetMulti gives a multi-valued key its values, replacing earlier ones. A key
@@ -110,7 +128,7 @@ func (c Context) lookup(key string) (Value, bool) {
 // single returns the value of a single-valued key, or "".
 func (c Context) single(key string) string {
 	v, ok := c.lookup(key)
-	if !ok || v.Multi || len(v.Vals) != 1 {
+	if !ok || v.Multi || v.Ambiguous || len(v.Vals) != 1 {
 		return ""
 	}
 	return v.Vals[0]

@@ -23,6 +23,9 @@ type Request struct {
 	// EncryptionContext is what grant constraints are compared with, in
 	// CreateGrant the context in the new grant's constraint.
 	EncryptionContext map[string]string
+	// Work bounds what this question and others that share it may cost; MaxWork
+	// for this one alone when nil. Beyond it the request is denied.
+	Work *Work
 	// GrantID makes that one grant the only allow that counts for a Service:
 	// not another grant, and not the key policy either, so that one job's grant
 	// never opens another job's data. Denies count as always.
@@ -102,6 +105,9 @@ type Decision struct {
 	Explanation *Explanation
 }
 
+// reasonCostly is the reason of a denial because telling costs too much.
+const reasonCostly = "the policies cost too much to evaluate for this request"
+
 // reasonMalformed is the reason of a denial by an unreadable document.
 const reasonMalformed = "malformed policy"
 
@@ -133,14 +139,14 @@ func (h hit) deny(layer string) Decision {
 
 // scan finds the first deny, or else the first allow, in a layer whose
 // documents name no principals.
-func scan(policies []*Policy, req *Request) (allow, deny hit) {
+func scan(policies []*Policy, req *Request, w *Work) (allow, deny hit) {
 	for _, p := range policies {
 		if p == nil || p.unreadable || p.kind.namesPrincipals() {
 			return hit{}, hit{policy: p, found: true}
 		}
 		for i := range p.statements {
 			s := &p.statements[i]
-			if !s.deny && allow.found || !s.applies(req) {
+			if !s.deny && allow.found || !s.applies(req, w) {
 				continue
 			}
 			if s.deny {
@@ -154,14 +160,14 @@ func scan(policies []*Policy, req *Request) (allow, deny hit) {
 
 // scanResource is scan for a document that names principals; the allow is the
 // one that names the principal most directly.
-func scanResource(p *Policy, req *Request, bounded bool) (allow hit, by strength, deny hit) {
+func scanResource(p *Policy, req *Request, bounded bool, w *Work) (allow hit, by strength, deny hit) {
 	if p.unreadable || !p.kind.namesPrincipals() {
 		return hit{}, notNamed, hit{policy: p, found: true}
 	}
 	for i := range p.statements {
 		s := &p.statements[i]
 		named := s.names(&req.Principal, bounded)
-		if named == notNamed || !s.deny && named <= by || !s.applies(req) {
+		if named == notNamed || !s.deny && named <= by || !s.applies(req, w) {
 			continue
 		}
 		if s.deny {
@@ -190,15 +196,33 @@ func Decide(req *Request, pols *Policies, grants []Grant) Decision {
 	if pols == nil {
 		pols = &Policies{}
 	}
+	own := Work{left: MaxWork}
+	w := &own
+	if req.Work != nil {
+		w = req.Work
+	}
+	return decide(req, pols, grants, w)
+}
+
+// decide is Decide within the bound of w.
+func decide(req *Request, pols *Policies, grants []Grant, w *Work) Decision {
+	d := judge(req, pols, grants, w)
+	if w.Spent() {
+		return implied(LayerNone, reasonCostly)
+	}
+	return d
+}
+
+func judge(req *Request, pols *Policies, grants []Grant, w *Work) Decision {
 	var f findings
-	if d, denied := f.collect(req, pols); denied {
+	if d, denied := f.collect(req, pols, w); denied {
 		return d
 	}
 	if f.rcpMissing >= 0 {
-		return implied(LayerRCP, "no resource control policy allows the action at one level"+explain(pols.RCP[f.rcpMissing], req, true))
+		return implied(LayerRCP, "no resource control policy allows the action at one level"+explain(pols.RCP[f.rcpMissing], req, true, w))
 	}
 	if f.scpMissing >= 0 {
-		return implied(LayerSCP, "no service control policy allows the action at one level"+explain(pols.SCP[f.scpMissing], req, false))
+		return implied(LayerSCP, "no service control policy allows the action at one level"+explain(pols.SCP[f.scpMissing], req, false, w))
 	}
 	if !isKey(req, pols) {
 		grants = nil
@@ -206,7 +230,7 @@ func Decide(req *Request, pols *Policies, grants []Grant) Decision {
 	granted, grant := matchGrants(req, grants)
 	switch p := &req.Principal; p.Type {
 	case Root, User, AssumedRole, FederatedUser:
-		return f.decideIdentity(req, pols, grants, granted, grant)
+		return f.decideIdentity(req, pols, grants, granted, grant, w)
 	case Service:
 		if granted > notNamed {
 			return allowedBy(grant)
@@ -219,35 +243,35 @@ func Decide(req *Request, pols *Policies, grants []Grant) Decision {
 		if f.resource.found {
 			return f.resource.decision(Allowed, LayerResource, "allowed by the resource policy")
 		}
-		return implied(LayerResource, noResourceAllow(req, pols, grants))
+		return implied(LayerResource, noResourceAllow(req, pols, grants, w))
 	default:
 		return implied(LayerNone, "no principal")
 	}
 }
 
 // collect reads every layer. It reports an explicit deny in any of them.
-func (f *findings) collect(req *Request, pols *Policies) (Decision, bool) {
+func (f *findings) collect(req *Request, pols *Policies, w *Work) (Decision, bool) {
 	f.scpMissing, f.rcpMissing = -1, -1
 	var deny hit
-	if f.identity, deny = scan(pols.Identity, req); deny.found {
+	if f.identity, deny = scan(pols.Identity, req, w); deny.found {
 		return deny.deny(LayerIdentity), true
 	}
 	bounded := len(pols.Boundary) > 0
 	if pols.Resource != nil {
-		if f.resource, f.resourceBy, deny = scanResource(pols.Resource, req, bounded); deny.found {
+		if f.resource, f.resourceBy, deny = scanResource(pols.Resource, req, bounded, w); deny.found {
 			return deny.deny(LayerResource), true
 		}
 	}
-	if f.boundary, deny = scan(pols.Boundary, req); deny.found {
+	if f.boundary, deny = scan(pols.Boundary, req, w); deny.found {
 		return deny.deny(LayerBoundary), true
 	}
-	if f.session, deny = scan(pols.Session, req); deny.found {
+	if f.session, deny = scan(pols.Session, req, w); deny.found {
 		return deny.deny(LayerSession), true
 	}
 	linked := req.Principal.serviceLinked()
 	if req.Principal.ofAccount() && !linked {
 		for level, policies := range pols.SCP {
-			allow, deny := scan(policies, req)
+			allow, deny := scan(policies, req, w)
 			if deny.found {
 				return deny.deny(LayerSCP), true
 			}
@@ -263,7 +287,7 @@ func (f *findings) collect(req *Request, pols *Policies) (Decision, bool) {
 				if p == nil {
 					return hit{}.deny(LayerRCP), true
 				}
-				allow, _, deny := scanResource(p, req, bounded)
+				allow, _, deny := scanResource(p, req, bounded, w)
 				if deny.found {
 					return deny.deny(LayerRCP), true
 				}
@@ -280,7 +304,7 @@ func (f *findings) collect(req *Request, pols *Policies) (Decision, bool) {
 // decideIdentity decides for a principal that belongs to an account, after
 // denies and control policies. The strength that the resource side reaches says
 // what the principal's side must still allow.
-func (f *findings) decideIdentity(req *Request, pols *Policies, grants []Grant, granted strength, grant *Grant) Decision {
+func (f *findings) decideIdentity(req *Request, pols *Policies, grants []Grant, granted strength, grant *Grant, w *Work) Decision {
 	same := sameAccount(req)
 	by := f.resourceBy
 	if !same {
@@ -294,10 +318,10 @@ func (f *findings) decideIdentity(req *Request, pols *Policies, grants []Grant, 
 
 	root := req.Principal.Type == Root
 	if by == notNamed {
-		return implied(LayerResource, noResourceAllow(req, pols, grants))
+		return implied(LayerResource, noResourceAllow(req, pols, grants, w))
 	}
 	if by == byAccount && !root && !f.identity.found {
-		reason := "no identity policy allows the action" + explain(pols.Identity, req, false)
+		reason := "no identity policy allows the action" + explain(pols.Identity, req, false, w)
 		if !same && !viaGrant && f.resourceBy == byAccount {
 			// What AWS reports when the other account delegates to a caller's
 			// account that has passed nothing on.
@@ -312,10 +336,10 @@ func (f *findings) decideIdentity(req *Request, pols *Policies, grants []Grant, 
 	}
 	if by <= byRole {
 		if len(pols.Boundary) > 0 && !f.boundary.found {
-			return implied(LayerBoundary, "the permissions boundary does not allow the action"+explain(pols.Boundary, req, false))
+			return implied(LayerBoundary, "the permissions boundary does not allow the action"+explain(pols.Boundary, req, false, w))
 		}
 		if (len(pols.Session) > 0 || req.Principal.Type == FederatedUser) && !f.session.found {
-			return implied(LayerSession, "no session policy allows the action"+explain(pols.Session, req, false))
+			return implied(LayerSession, "no session policy allows the action"+explain(pols.Session, req, false, w))
 		}
 	}
 	switch {

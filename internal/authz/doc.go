@@ -29,7 +29,8 @@
 //     allow, as far as rule 3 has not dispensed with them.
 //
 // Everything that is unknown fails closed: an operator nobody knows, a value
-// that is no number where one is needed, an unreadable document.
+// that is no number where one is needed, an unreadable document, a question that
+// costs more than [MaxWork] to answer.
 //
 // Sources: IAM User Guide, "Policy evaluation logic", "Cross-account policy
 // evaluation logic", "IAM JSON policy element reference"; AWS KMS Developer

@@ -41,10 +41,10 @@ func DeniedMessage(principalARN, action, resource string, d Decision) string {
 }
 
 // noResourceAllow says why the resource side does not allow.
-func noResourceAllow(req *Request, pols *Policies, grants []Grant) string {
+func noResourceAllow(req *Request, pols *Policies, grants []Grant, w *Work) string {
 	reason := "the resource has no policy"
 	if pols.Resource != nil {
-		reason = "the resource policy does not allow the action" + explain([]*Policy{pols.Resource}, req, true)
+		reason = "the resource policy does not allow the action" + explain([]*Policy{pols.Resource}, req, true, w)
 	}
 	return reason + explainGrants(req, grants)
 }
@@ -52,7 +52,7 @@ func noResourceAllow(req *Request, pols *Policies, grants []Grant) string {
 // explain names the Allow statement that came closest to applying, and what
 // kept it from it. It starts with ": ", or is empty when there is nothing to
 // say.
-func explain(policies []*Policy, req *Request, principals bool) string {
+func explain(policies []*Policy, req *Request, principals bool, w *Work) string {
 	if len(policies) == 0 {
 		return ": none is attached"
 	}
@@ -63,7 +63,7 @@ func explain(policies []*Policy, req *Request, principals bool) string {
 			if s.deny {
 				continue
 			}
-			if rank, reason := s.nearness(req, principals); rank > best {
+			if rank, reason := s.nearness(req, principals, w); rank > best {
 				best, why = rank, reason
 				if p.Name != "" {
 					why += fmt.Sprintf(" (policy %q)", p.Name)
@@ -78,8 +78,8 @@ func explain(policies []*Policy, req *Request, principals bool) string {
 }
 
 // nearness ranks how near the statement is to applying, 0 for not at all.
-func (s *statement) nearness(req *Request, principals bool) (int, string) {
-	if !s.matchAction(req.Action) {
+func (s *statement) nearness(req *Request, principals bool, w *Work) (int, string) {
+	if !s.matchAction(req.Action, w) {
 		return 0, ""
 	}
 	name := s.title()
@@ -88,12 +88,12 @@ func (s *statement) nearness(req *Request, principals bool) (int, string) {
 		return 1, name + " allows the action to other principals"
 	case s.noResource:
 		return 2, name + " has no Resource and so no effect"
-	case !s.matchResource(req):
+	case !s.matchResource(req, w):
 		return 2, name + " allows the action on other resources"
 	}
 	for i := range s.conditions {
 		c := &s.conditions[i]
-		if c.eval(req.Context) == yes {
+		if c.eval(req.Context, w) == yes {
 			continue
 		}
 		_, present := req.Context.lookup(c.key)

@@ -16,7 +16,8 @@ type Explanation struct {
 	// Changes, made together, allow the request, and none of them is
 	// superfluous. There are none when policies and grants cannot allow it:
 	// nobody asks, or a service asks for its one grant and for something that
-	// grants do not give.
+	// grants do not give. An explanation that costs more than MaxWork has
+	// neither facts nor changes.
 	Changes []Change
 }
 
@@ -76,22 +77,26 @@ func Explain(req *Request, pols *Policies, grants []Grant, d Decision) *Explanat
 		pols = &Policies{}
 	}
 	e := &Explanation{Request: req}
+	w := NewWork(MaxWork)
 	switch d.Effect {
 	case ImplicitlyDenied:
-		e.Facts = facts(req, pols, grants, d)
+		e.Facts = facts(req, pols, grants, d, w)
 	case Allowed:
 		return e
 	}
-	e.Changes = changes(req, pols, grants)
+	e.Changes = changes(req, pols, grants, w)
+	if w.Spent() {
+		e.Facts, e.Changes = nil, nil
+	}
 	return e
 }
 
 // lacking returns the layer, and the level from 0, in which an allow is missing
 // after the implicit denial d. It is d's but where AWS reports the resource
 // policy because it leaves the decision to the caller's account.
-func lacking(req *Request, pols *Policies, d Decision) (layer string, level int) {
+func lacking(req *Request, pols *Policies, d Decision, w *Work) (layer string, level int) {
 	var f findings
-	if _, denied := f.collect(req, pols); denied {
+	if _, denied := f.collect(req, pols, w); denied {
 		return LayerNone, 0
 	}
 	switch {
@@ -106,8 +111,8 @@ func lacking(req *Request, pols *Policies, d Decision) (layer string, level int)
 	}
 }
 
-func facts(req *Request, pols *Policies, grants []Grant, d Decision) []Fact {
-	layer, level := lacking(req, pols, d)
+func facts(req *Request, pols *Policies, grants []Grant, d Decision, w *Work) []Fact {
+	layer, level := lacking(req, pols, d, w)
 	var list []*Policy
 	named := false
 	var granted []Fact
@@ -134,7 +139,7 @@ func facts(req *Request, pols *Policies, grants []Grant, d Decision) []Fact {
 	if layer == LayerSCP || layer == LayerRCP {
 		at.Level = level + 1
 	}
-	all := statementFacts(req, list, named, at, maxFacts-min(len(granted), maxFacts/2))
+	all := statementFacts(req, list, named, at, maxFacts-min(len(granted), maxFacts/2), w)
 	return append(all, granted[:min(len(granted), maxFacts-len(all))]...)
 }
 
@@ -146,7 +151,7 @@ type nearby struct {
 }
 
 // statementFacts returns up to limit facts of the statements that came nearest.
-func statementFacts(req *Request, policies []*Policy, named bool, at Fact, limit int) []Fact {
+func statementFacts(req *Request, policies []*Policy, named bool, at Fact, limit int, w *Work) []Fact {
 	// The nearest few, nearest first; a longer list would be cut anyway.
 	best := make([]nearby, 0, maxFacts+1)
 	for _, p := range policies {
@@ -155,7 +160,7 @@ func statementFacts(req *Request, policies []*Policy, named bool, at Fact, limit
 			if s.deny {
 				continue
 			}
-			n := nearby{policy: p, statement: s, distance: s.distance(req, named)}
+			n := nearby{policy: p, statement: s, distance: s.distance(req, named, w)}
 			j := len(best)
 			for j > 0 && best[j-1].distance > n.distance {
 				j--
@@ -170,7 +175,7 @@ func statementFacts(req *Request, policies []*Policy, named bool, at Fact, limit
 	for _, n := range best {
 		at.Policy = n.policy.Name
 		at.Statement, _ = n.statement.label()
-		all = append(all, n.statement.unmet(req, named, at)...)
+		all = append(all, n.statement.unmet(req, named, at, w)...)
 		if len(all) >= limit {
 			return all[:limit]
 		}
@@ -181,19 +186,19 @@ func statementFacts(req *Request, policies []*Policy, named bool, at Fact, limit
 // distance says how far the statement is from applying: first comes whether its
 // action matches, then its principal, then its resource, then the number of
 // conditions.
-func (s *statement) distance(req *Request, named bool) int {
+func (s *statement) distance(req *Request, named bool, w *Work) int {
 	d := 0
-	if !s.matchAction(req.Action) {
+	if !s.matchAction(req.Action, w) {
 		d += 1 << 30
 	}
 	if named && s.names(&req.Principal, false) == notNamed {
 		d += 1 << 20
 	}
-	if !s.matchResource(req) {
+	if !s.matchResource(req, w) {
 		d += 1 << 10
 	}
 	for i := range s.conditions {
-		if s.conditions[i].eval(req.Context) != yes {
+		if s.conditions[i].eval(req.Context, w) != yes {
 			d++
 		}
 	}
@@ -201,7 +206,7 @@ func (s *statement) distance(req *Request, named bool) int {
 }
 
 // unmet lists what keeps the statement from applying; at says where it stands.
-func (s *statement) unmet(req *Request, named bool, at Fact) []Fact {
+func (s *statement) unmet(req *Request, named bool, at Fact, w *Work) []Fact {
 	var all []Fact
 	fact := func(element string, not bool, wanted, found []string) {
 		f := at
@@ -225,34 +230,34 @@ func (s *statement) unmet(req *Request, named bool, at Fact) []Fact {
 		}
 		fact("Principal", s.notPrincipal, wanted, slices.Compact(found))
 	}
-	if !s.matchAction(req.Action) {
+	if !s.matchAction(req.Action, w) {
 		fact("Action", s.notAction, s.actionText, []string{req.Action})
 	}
-	if !s.matchResource(req) {
+	if !s.matchResource(req, w) {
 		fact("Resource", s.notResource, s.resourceText, []string{req.Resource})
 	}
 	for i := range s.conditions {
 		c := &s.conditions[i]
-		if c.eval(req.Context) == yes {
+		if c.eval(req.Context, w) == yes {
 			continue
 		}
 		v, _ := req.Context.lookup(c.key)
 		fact("Condition", false, c.values, v.Vals)
 		f := &all[len(all)-1]
-		f.Operator, f.Key, f.Resolved = c.opText, c.keyText, clip(c.resolved(req.Context))
+		f.Operator, f.Key, f.Resolved = c.opText, c.keyText, clip(c.resolved(req.Context, w))
 	}
 	return all
 }
 
 // resolved are the condition's values with those of its policy variables; nil
 // when no value has a variable.
-func (c *condition) resolved(ctx Context) []string {
+func (c *condition) resolved(ctx Context, w *Work) []string {
 	if !slices.ContainsFunc(c.texts, func(t text) bool { return t.parts != nil }) {
 		return nil
 	}
 	all := make([]string, len(c.texts))
 	for i := range c.texts {
-		all[i] = c.texts[i].shown(ctx)
+		all[i] = c.texts[i].shown(ctx, w)
 	}
 	return all
 }

@@ -53,8 +53,9 @@ func newGlob(pat string) glob {
 	return g
 }
 
-// match reports whether s matches, case-sensitively.
-func (g *glob) match(s string) bool {
+// match reports whether s matches, case-sensitively. What it costs is taken from
+// w; when that is spent the answer is no.
+func (g *glob) match(s string, w *Work) bool {
 	switch g.shape {
 	case globLiteral:
 		return s == g.pat
@@ -66,12 +67,12 @@ func (g *glob) match(s string) bool {
 	if !strings.HasPrefix(s, g.pat[:g.prefix]) {
 		return false
 	}
-	return globMatch(g.pat[g.prefix:], s[g.prefix:], false)
+	return globMatch(g.pat[g.prefix:], s[g.prefix:], false, w)
 }
 
 // matchFold is match with ASCII letters of s folded; the pattern is lower case
 // already.
-func (g *glob) matchFold(s string) bool {
+func (g *glob) matchFold(s string, w *Work) bool {
 	if len(s) < g.prefix || !equalLower(s[:g.prefix], g.pat[:g.prefix]) {
 		return false
 	}
@@ -81,7 +82,7 @@ func (g *glob) matchFold(s string) bool {
 	case globAny, globPrefix:
 		return true
 	}
-	return globMatch(g.pat[g.prefix:], s[g.prefix:], true)
+	return globMatch(g.pat[g.prefix:], s[g.prefix:], true, w)
 }
 
 func equalLower(s, lower string) bool {
@@ -107,16 +108,19 @@ func lowerByte(c byte) byte {
 // takes up any slack; for opStarSeg that holds up to the next colon, at which
 // neither of two such stars may pass. So the time is at most the product of
 // the lengths, never exponential.
-func globMatch(p, s string, fold bool) bool {
-	match, _ := globSteps(p, s, fold)
-	return match
+func globMatch(p, s string, fold bool, w *Work) bool {
+	most := w.most()
+	match, steps := globSteps(p, s, fold, most)
+	w.Spend(steps)
+	return match && steps <= most
 }
 
-// globSteps is globMatch, and counts its steps.
-func globSteps(p, s string, fold bool) (match bool, steps int) {
+// globSteps is globMatch, and counts its steps. It gives up beyond the most that
+// it may take.
+func globSteps(p, s string, fold bool, most int) (match bool, steps int) {
 	pi, si := 0, 0
 	starP, starS, segP, segS := -1, 0, -1, 0
-	for ; ; steps++ {
+	for ; steps <= most; steps++ {
 		switch {
 		case pi == len(p):
 			if si == len(s) {
@@ -160,6 +164,7 @@ func globSteps(p, s string, fold bool) (match bool, steps int) {
 			return false, steps
 		}
 	}
+	return false, steps
 }
 
 func charLen(s string) int {

@@ -73,16 +73,21 @@ func truthOf(b bool) truth {
 func (t truth) not() truth { return yes - t }
 
 // applies reports whether the statement applies to the request, principals
-// aside.
-func (s *statement) applies(req *Request) bool {
-	return s.matchAction(req.Action) && s.matchResource(req) && s.meets(req.Context)
+// aside. One that costs too much to tell is taken for what denies.
+func (s *statement) applies(req *Request, w *Work) bool {
+	w.Spend(1)
+	applies := s.matchAction(req.Action, w) && s.matchResource(req, w) && s.meets(req.Context, w)
+	if w.Spent() {
+		return s.deny
+	}
+	return applies
 }
 
 // meets reports whether the conditions hold, as far as the effect asks.
-func (s *statement) meets(ctx Context) bool {
+func (s *statement) meets(ctx Context, w *Work) bool {
 	all := yes
 	for i := range s.conditions {
-		all = min(all, s.conditions[i].eval(ctx))
+		all = min(all, s.conditions[i].eval(ctx, w))
 		if all == no {
 			return false
 		}
@@ -90,9 +95,10 @@ func (s *statement) meets(ctx Context) bool {
 	return all == yes || s.deny
 }
 
-func (s *statement) matchAction(action string) bool {
+func (s *statement) matchAction(action string, w *Work) bool {
+	w.Spend(len(s.actions))
 	for i := range s.actions {
-		if s.actions[i].matchFold(action) {
+		if s.actions[i].matchFold(action, w) {
 			return !s.notAction
 		}
 	}
@@ -102,13 +108,14 @@ func (s *statement) matchAction(action string) bool {
 // matchResource evaluates Resource and NotResource. A policy variable without
 // a value makes its entry of Resource match nothing, and the whole of
 // NotResource not apply. Source: IAM User Guide, "Policy variables".
-func (s *statement) matchResource(req *Request) bool {
+func (s *statement) matchResource(req *Request, w *Work) bool {
 	if s.anyResource || s.noResource {
 		return s.anyResource
 	}
 	found := false
+	w.Spend(len(s.resources))
 	for i := range s.resources {
-		match, ok := s.resources[i].matchGlob(req.Resource, req.Context)
+		match, ok := s.resources[i].matchGlob(req.Resource, req.Context, w)
 		if match && !s.notResource {
 			return true
 		}
@@ -126,13 +133,15 @@ func (s *statement) matchResource(req *Request) bool {
 // IfExists it holds, ForAllValues holds and ForAnyValue fails. A key that holds
 // a set needs a set operator. Source: IAM User Guide, "Condition operators",
 // "Multivalued context keys".
-func (c *condition) eval(ctx Context) truth {
+func (c *condition) eval(ctx Context, w *Work) truth {
 	v, present := ctx.lookup(c.key)
 	switch {
 	case c.operand == operandUnknown:
 		return unknown
 	case c.operand == operandNull:
 		return c.evalNull(present)
+	case v.Ambiguous:
+		return unknown
 	case c.set != noSet && present && len(v.Vals) == 1 && v.Vals[0] == "":
 		present = false // the empty data set
 	}
@@ -150,20 +159,20 @@ func (c *condition) eval(ctx Context) truth {
 	case forAllValues:
 		all := yes
 		for _, val := range v.Vals {
-			all = min(all, c.test(val, ctx))
+			all = min(all, c.test(val, ctx, w))
 		}
 		return all
 	case forAnyValue:
 		some := no
 		for _, val := range v.Vals {
-			some = max(some, c.test(val, ctx))
+			some = max(some, c.test(val, ctx, w))
 		}
 		return some
 	default:
 		if v.Multi || len(v.Vals) != 1 {
 			return no
 		}
-		return c.test(v.Vals[0], ctx)
+		return c.test(v.Vals[0], ctx, w)
 	}
 }
 
@@ -178,24 +187,25 @@ func (c *condition) evalNull(present bool) truth {
 
 // test compares one value of the request with all of the policy's: one must
 // match, or none if the operator is negated.
-func (c *condition) test(v string, ctx Context) truth {
-	t := c.matchAny(v, ctx)
+func (c *condition) test(v string, ctx Context, w *Work) truth {
+	w.Spend(1 + len(c.values))
+	t := c.matchAny(v, ctx, w)
 	if c.negated {
 		return t.not()
 	}
 	return t
 }
 
-func (c *condition) matchAny(v string, ctx Context) truth {
+func (c *condition) matchAny(v string, ctx Context, w *Work) truth {
 	switch c.operand {
 	case operandString, operandBool:
 		for i := range c.texts {
-			if c.matchText(&c.texts[i], v, ctx) {
+			if c.matchText(&c.texts[i], v, ctx, w) {
 				return yes
 			}
 		}
 	case operandARN:
-		return c.matchARN(v, ctx)
+		return c.matchARN(v, ctx, w)
 	case operandNumber:
 		d, ok := parseDecimal(v)
 		if !ok {
@@ -243,12 +253,12 @@ func (c *condition) matchAny(v string, ctx Context) truth {
 }
 
 // matchText compares with one text; a variable without a value matches nothing.
-func (c *condition) matchText(t *text, v string, ctx Context) bool {
+func (c *condition) matchText(t *text, v string, ctx Context, w *Work) bool {
 	if c.like {
-		match, ok := t.matchGlob(v, ctx)
+		match, ok := t.matchGlob(v, ctx, w)
 		return match && ok
 	}
-	want, ok := t.resolve(ctx, false)
+	want, ok := t.resolve(ctx, false, w)
 	if !ok {
 		return false
 	}
@@ -261,13 +271,13 @@ func (c *condition) matchText(t *text, v string, ctx Context) bool {
 // matchARN compares component by component, so that no wildcard passes a colon
 // but in the last of the six. What is no ARN cannot be compared.
 // Source: IAM User Guide, "Amazon Resource Name (ARN) condition operators".
-func (c *condition) matchARN(v string, ctx Context) truth {
+func (c *condition) matchARN(v string, ctx Context, w *Work) truth {
 	if strings.Count(v, ":") < 5 {
 		return unknown
 	}
 	result := no
 	for i := range c.texts {
-		pat, ok := c.texts[i].resolve(ctx, true)
+		pat, ok := c.texts[i].resolve(ctx, true, w)
 		if !ok {
 			continue
 		}
@@ -275,21 +285,21 @@ func (c *condition) matchARN(v string, ctx Context) truth {
 			result = unknown
 			continue
 		}
-		if matchComponents(pat, v) {
+		if matchComponents(pat, v, w) {
 			return yes
 		}
 	}
 	return result
 }
 
-func matchComponents(pat, v string) bool {
+func matchComponents(pat, v string, w *Work) bool {
 	for range 5 {
 		p, restP, _ := strings.Cut(pat, ":")
 		s, restS, _ := strings.Cut(v, ":")
-		if !globMatch(p, s, false) {
+		if !globMatch(p, s, false, w) {
 			return false
 		}
 		pat, v = restP, restS
 	}
-	return globMatch(pat, v, false)
+	return globMatch(pat, v, false, w)
 }

@@ -10,7 +10,7 @@ type site struct {
 // visit calls f with every statement that applies to the request, in the order
 // in which [Decide] looks at the layers. The statement is nil for a policy that
 // denies because it cannot be read.
-func visit(req *Request, pols *Policies, f func(at site, p *Policy, s *statement)) {
+func visit(req *Request, pols *Policies, w *Work, f func(at site, p *Policy, s *statement)) {
 	bounded := len(pols.Boundary) > 0
 	unnamed := func(layer string, level int, policies []*Policy) {
 		for i, p := range policies {
@@ -20,7 +20,7 @@ func visit(req *Request, pols *Policies, f func(at site, p *Policy, s *statement
 				continue
 			}
 			for j := range p.statements {
-				if s := &p.statements[j]; s.applies(req) {
+				if s := &p.statements[j]; s.applies(req, w) {
 					f(at, p, s)
 				}
 			}
@@ -32,7 +32,7 @@ func visit(req *Request, pols *Policies, f func(at site, p *Policy, s *statement
 			return
 		}
 		for j := range p.statements {
-			if s := &p.statements[j]; s.names(&req.Principal, bounded) != notNamed && s.applies(req) {
+			if s := &p.statements[j]; s.names(&req.Principal, bounded) != notNamed && s.applies(req, w) {
 				f(at, p, s)
 			}
 		}
@@ -77,15 +77,19 @@ type Match struct {
 // Matches returns every statement that applies to the request, Allow or Deny,
 // in the order in which [Decide] looks at the layers and documents. Layers that
 // do not bear on the request, such as service control policies on a service,
-// have none.
+// have none; neither has a request whose bound on work is spent.
 //
 // Source: IAM API Reference, EvaluationResult, on MatchedStatements.
 func Matches(req *Request, pols *Policies) []Match {
 	if pols == nil {
 		return nil
 	}
+	w := req.Work
+	if w == nil {
+		w = NewWork(MaxWork)
+	}
 	var all []Match
-	visit(req, pols, func(at site, p *Policy, s *statement) {
+	visit(req, pols, w, func(at site, p *Policy, s *statement) {
 		m := Match{Layer: at.layer, Deny: true}
 		if p != nil {
 			m.Policy = p.Name
@@ -97,5 +101,8 @@ func Matches(req *Request, pols *Policies) []Match {
 		}
 		all = append(all, m)
 	})
+	if w.Spent() {
+		return nil
+	}
 	return all
 }

@@ -64,7 +64,7 @@ func (g *glob) matchesAny(names string) bool {
 		return ok && strings.Contains(" "+names+" ", " "+name+" ")
 	}
 	for name := range strings.FieldsSeq(names) {
-		if g.match("s3:" + name) {
+		if g.match("s3:"+name, nil) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package authz
 import (
 	"errors"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -134,7 +135,7 @@ func readVariable(s string) (part, int, error) {
 // resolve returns the pattern with the variables' values in it. It reports
 // false when a variable has no value: the key is absent without a default, or
 // holds several values. Colons of values separate nothing when arn is set.
-func (t *text) resolve(ctx Context, arn bool) (string, bool) {
+func (t *text) resolve(ctx Context, arn bool, w *Work) (string, bool) {
 	if t.parts == nil {
 		return t.glob.pat, true
 	}
@@ -147,12 +148,15 @@ func (t *text) resolve(ctx Context, arn bool) (string, bool) {
 		}
 		v := p.fallback
 		if got, ok := ctx.lookup(p.key); ok {
-			if got.Multi || len(got.Vals) != 1 || !utf8.ValidString(got.Vals[0]) {
+			if got.Multi || got.Ambiguous || len(got.Vals) != 1 || !utf8.ValidString(got.Vals[0]) {
 				return "", false
 			}
 			v = got.Vals[0]
 		} else if !p.hasFall {
 			return "", false
+		}
+		if w.Spend(len(v)); w.Spent() {
+			return "", false // a document can name a long value as often as it likes
 		}
 		if !arn {
 			b.WriteString(v)
@@ -170,7 +174,7 @@ func (t *text) resolve(ctx Context, arn bool) (string, bool) {
 }
 
 // shown is the text as somebody reads it who wants to know what it stood for.
-func (t *text) shown(ctx Context) string {
+func (t *text) shown(ctx Context, w *Work) string {
 	if t.parts == nil {
 		return showGlob(t.glob.pat)
 	}
@@ -180,7 +184,7 @@ func (t *text) shown(ctx Context) string {
 			return "(the request has no " + p.key + ")"
 		}
 	}
-	pat, ok := t.resolve(ctx, false)
+	pat, ok := t.resolve(ctx, false, w)
 	if !ok {
 		return "(a variable has no single value)"
 	}
@@ -204,16 +208,28 @@ func showGlob(pat string) string {
 }
 
 // matchGlob reports whether s matches; ok is false when a variable has no value.
-func (t *text) matchGlob(s string, ctx Context) (match, ok bool) {
+func (t *text) matchGlob(s string, ctx Context, w *Work) (match, ok bool) {
 	if t.parts == nil {
-		return t.glob.match(s), true
+		return t.glob.match(s, w), true
 	}
-	pat, ok := t.resolve(ctx, false)
-	return ok && globMatch(pat, s, false), ok
+	pat, ok := t.resolve(ctx, false, w)
+	return ok && globMatch(pat, s, false, w), ok
 }
 
-// lower folds the name of a condition key.
-func lower(s string) string { return strings.ToLower(s) }
+// lower folds the name of a condition key. Names that it makes equal are equal
+// under strings.EqualFold, by which services tell the keys of tags apart: a dotted
+// capital I, the one letter whose lower case is another letter, stays as it is.
+func lower(s string) string {
+	if strings.Contains(s, "İ") {
+		return strings.Map(func(r rune) rune {
+			if r == 'İ' {
+				return r
+			}
+			return unicode.ToLower(r)
+		}, s)
+	}
+	return strings.ToLower(s)
+}
 
 // lowerASCII folds an action.
 func lowerASCII(s string) string {
