@@ -55,15 +55,10 @@ func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, 
 	default:
 		return nil, stsapi.AccessDenied("Roles may not be assumed by %s.", caller.Name())
 	}
-	role, err := s.roles.RoleByARN(ctx, in.RoleArn)
-	if errors.Is(err, iam.ErrNoSuchRole) {
-		audit.From(ctx).AddResource(accountOf(in.RoleArn), roleType, in.RoleArn)
-		return nil, s.refuseMissing(ctx, in.RoleArn, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	p := &plan{role: role, inherited: caller.Transitive()}
+	// What the request says is checked before the role is looked for, and asked
+	// about whether or not there is one: the answer must not tell.
+	p := &plan{inherited: caller.Transitive()}
+	var err error
 	if p.session, err = mergeTags(in.Tags, in.TransitiveTagKeys, p.inherited); err != nil {
 		return nil, err
 	}
@@ -82,11 +77,19 @@ func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, 
 		c.Set("sts:DurationSeconds", fmt.Sprint(*in.DurationSeconds))
 	}
 	c.SetMulti("sts:TransitiveTagKeys", in.TransitiveTagKeys...)
-	for k, v := range role.Tags {
+	requestTags(c, in.Tags)
+	p.role, err = s.roles.RoleByARN(ctx, in.RoleArn)
+	if errors.Is(err, iam.ErrNoSuchRole) {
+		audit.From(ctx).AddResource(accountOf(in.RoleArn), roleType, in.RoleArn)
+		return nil, s.refuseMissing(ctx, in.RoleArn, c, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range p.role.Tags {
 		c.Set("iam:ResourceTag/"+k, v)
 		c.Set("aws:ResourceTag/"+k, v)
 	}
-	requestTags(c, in.Tags)
 	p.check("sts:AssumeRole", c)
 	if len(p.session.all) > 0 {
 		p.check("sts:TagSession", c)
@@ -100,11 +103,11 @@ func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, 
 // refuseMissing answers for a role that does not exist in another account what a
 // role answers whose trust policy allows nothing, so that nobody learns which
 // roles that account has.
-func (s *Service) refuseMissing(ctx context.Context, roleARN string, cause error) error {
+func (s *Service) refuseMissing(ctx context.Context, roleARN string, conditions authz.Context, cause error) error {
 	caller := identity.From(ctx).Caller
 	if account := accountOf(roleARN); account != caller.Account {
 		err := s.registry.Authorize(ctx, stsapi.Service, &protocol.Check{
-			Action: "sts:AssumeRole", Resource: roleARN, Account: account, Kind: protocol.RoleTrust,
+			Action: "sts:AssumeRole", Resource: roleARN, Account: account, Kind: protocol.RoleTrust, Context: conditions,
 		})
 		if err != nil {
 			return err

@@ -40,9 +40,11 @@ func (f *fixture) encode(d *protocol.Denial) string {
 }
 
 // decoded is the message as the account's administrator reads it.
-func (f *fixture) decoded(text string) map[string]any {
+func (f *fixture) decoded(text string) map[string]any { return f.decodedFor(f.bob, text) }
+
+func (f *fixture) decodedFor(ctx context.Context, text string) map[string]any {
 	f.t.Helper()
-	out := must(f.bob, f, stsapi.DecodeAuthorizationMessage, &stsapi.DecodeAuthorizationMessageInput{EncodedMessage: text})
+	out := must(ctx, f, stsapi.DecodeAuthorizationMessage, &stsapi.DecodeAuthorizationMessageInput{EncodedMessage: text})
 	m := map[string]any{}
 	if err := json.Unmarshal([]byte(*out.DecodedMessage), &m); err != nil {
 		f.t.Fatal(err)

@@ -3,6 +3,7 @@ package sts_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -325,6 +326,48 @@ func TestAssumeRoleErrors(t *testing.T) {
 				f.session(out.Credentials)
 			}
 		})
+	}
+}
+
+// TestRolesOfOthersStayHidden: whatever a stranger asks for, a role that exists
+// answers as one that does not, and so does the decoded message.
+func TestRolesOfOthersStayHidden(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.role("secret", `{"AWS":"`+ours+`"}`, `"sts:AssumeRole"`, "")
+	must(f.bob, f, iamapi.TagRole, &iamapi.TagRoleInput{RoleName: "secret", Tags: []iamapi.Tag{{Key: "team", Value: "geo"}}})
+	for name, in := range map[string]stsapi.AssumeRoleInput{
+		"plain":                 {},
+		"tags":                  {Tags: []stsapi.Tag{{Key: "a", Value: "1"}}, TransitiveTagKeys: []string{"a"}},
+		"duplicate tags":        {Tags: []stsapi.Tag{{Key: "a"}, {Key: "A"}}},
+		"reserved tag":          {Tags: []stsapi.Tag{{Key: "aws:a"}}},
+		"transitive key":        {TransitiveTagKeys: []string{"a"}},
+		"source identity":       {SourceIdentity: new("ann")},
+		"external id":           {ExternalId: new("x1")},
+		"long":                  {DurationSeconds: new(int32(43200))},
+		"short":                 {DurationSeconds: new(int32(1))},
+		"policy":                {Policy: new("{")},
+		"managed policy":        {PolicyArns: []stsapi.PolicyDescriptorType{{Arn: new("arn:aws:iam::" + ours + ":policy/none")}}},
+		"multi-factor":          {SerialNumber: new("arn:aws:iam::" + ours + ":mfa/bob"), TokenCode: new("123456")},
+		"context of a provider": {ProvidedContexts: []stsapi.ProvidedContext{{}}},
+	} {
+		var answers [2]string
+		for i, role := range []string{"secret", "absent"} {
+			in.RoleArn = "arn:aws:iam::" + ours + ":role/" + role
+			_, err := f.assume(f.ann, &in)
+			if err == nil {
+				t.Fatalf("%s: assumed %s", name, role)
+			}
+			answers[i] = err.Error()
+			if d, ok := errors.AsType[*protocol.Denial](err); ok {
+				m := jsonOf(t, f.decodedFor(f.ann, f.encode(d)))
+				answers[i] += m
+			}
+			answers[i] = strings.ReplaceAll(answers[i], role, "ROLE")
+		}
+		if answers[0] != answers[1] {
+			t.Errorf("%s: a role that exists answers\n%s\nand one that does not\n%s", name, answers[0], answers[1])
+		}
 	}
 }
 
