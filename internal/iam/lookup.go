@@ -26,6 +26,22 @@ type keyEntry struct {
 	epoch   uint64
 }
 
+// entrySize is what an entry of a cache takes besides what varies, in bytes.
+const entrySize = 1024
+
+func (e keyEntry) size() int {
+	caller, _ := e.cred.Owner.(*identity.Caller)
+	return entrySize + mapSize(caller.SessionTags)
+}
+
+func mapSize(m map[string]string) int {
+	n := 64 * len(m)
+	for k, v := range m {
+		n += len(k) + len(v)
+	}
+	return n
+}
+
 // Lookup is the verifier's sigv4.Lookup. The credential's Owner is an
 // *identity.Caller, shared and immutable. Long-term keys come from rows;
 // temporary ones from their sealed session token, whose role must still be the
@@ -102,6 +118,18 @@ type policyEntry struct {
 	epoch    uint64
 }
 
+func (e policyEntry) size() int {
+	return entrySize + policiesSize(e.policies.Identity) + policiesSize(e.policies.Boundary)
+}
+
+func policiesSize(all []*authz.Policy) int {
+	n := 0
+	for _, p := range all {
+		n += p.Size()
+	}
+	return n
+}
+
 // sessionPolicyID names the compiled session policies of one content.
 type sessionPolicyID struct {
 	account string
@@ -112,6 +140,8 @@ type sessionPolicyEntry struct {
 	policies []*authz.Policy
 	epoch    uint64
 }
+
+func (e sessionPolicyEntry) size() int { return entrySize + policiesSize(e.policies) }
 
 // PoliciesOf returns the policies that bind a caller on its own side, compiled
 // and as they are now: identity policies, boundary, session policies. The root

@@ -118,7 +118,7 @@ func TestLookupSession(t *testing.T) {
 	lookup(t, f, c.AccessKeyID, c.SessionToken, nil)
 	f.pass(time.Second)
 	lookup(t, f, c.AccessKeyID, c.SessionToken, sigv4.ErrTokenExpired)
-	f.s.tokenCache = newCache[tokenID, *tokenEntry](8)
+	f.s.tokenCache = newCache[tokenID](8, 1<<20, (*tokenEntry).size)
 	lookup(t, f, c.AccessKeyID, c.SessionToken, sigv4.ErrTokenExpired)
 }
 
@@ -298,7 +298,7 @@ func TestAccessKeyIDNamesItsAccount(t *testing.T) {
 
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	c := newCache[int, int](16)
+	c := newCache[int](16, 1<<20, func(int) int { return 1 })
 	for i := range 1000 {
 		c.put(i, i)
 		if got, ok := c.get(i); !ok || got != i {
@@ -307,6 +307,21 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 	if len(c.m) > 16 {
 		t.Errorf("the cache holds %d entries, at most 16 are allowed", len(c.m))
+	}
+	// Of what takes much it holds less, and of what takes too much nothing.
+	c = newCache[int](1000, 800, func(n int) int { return n })
+	for i := range 2000 {
+		c.put(i%77, i%120)
+		held := 0
+		for _, n := range c.m {
+			held += n
+		}
+		if held != c.held || held > 800 {
+			t.Fatalf("the cache holds %d bytes and counts %d, at most 800 are allowed", held, c.held)
+		}
+		if got, ok := c.get(i % 77); ok != (i%120 <= 100) || ok && got != i%120 {
+			t.Fatalf("get(%d) = %d, %t", i%77, got, ok)
+		}
 	}
 }
 

@@ -33,6 +33,8 @@ type roleEntry struct {
 	epoch uint64
 }
 
+func (e roleEntry) size() int { return entrySize + e.role.Trust.Size() + mapSize(e.role.Tags) }
+
 // RoleByARN returns the role of an ARN with its path, as it is now.
 //
 // Errors: ErrNoSuchRole.

@@ -67,8 +67,15 @@ type Service struct {
 	roleCache    *cache[string, roleEntry]
 }
 
-// cacheSize bounds each cache, in entries.
-const cacheSize = 8192
+// cacheSize bounds each cache, in entries, and each of the rooms one, in bytes.
+const (
+	cacheSize   = 8192
+	keyRoom     = 16 << 20
+	tokenRoom   = 32 << 20
+	policyRoom  = 96 << 20
+	sessionRoom = 32 << 20
+	roleRoom    = 32 << 20
+)
 
 // New returns the service.
 func New(d Deps) *Service {
@@ -80,11 +87,11 @@ func New(d Deps) *Service {
 		accounts: accountTable(), keys: accessKeyTable(), policies: policyTable(), used: useTable(),
 		aliases: aliasTable(), issuers: providerTable(), linked: deletionTable(), linkUse: d.LinkedRoleUse, controls: d.Controls,
 		users: userKind(), groups: groupKind(), roles: roleKind(), builtin: withLinkedRolePolicies(builtinPolicies()),
-		keyCache:     newCache[string, keyEntry](cacheSize),
-		tokenCache:   newCache[tokenID, *tokenEntry](cacheSize),
-		policyCache:  newCache[principalID, policyEntry](cacheSize),
-		sessionCache: newCache[sessionPolicyID, sessionPolicyEntry](cacheSize),
-		roleCache:    newCache[string, roleEntry](cacheSize),
+		keyCache:     newCache[string](cacheSize, keyRoom, keyEntry.size),
+		tokenCache:   newCache[tokenID](cacheSize, tokenRoom, (*tokenEntry).size),
+		policyCache:  newCache[principalID](cacheSize, policyRoom, policyEntry.size),
+		sessionCache: newCache[sessionPolicyID](cacheSize, sessionRoom, sessionPolicyEntry.size),
+		roleCache:    newCache[string](cacheSize, roleRoom, roleEntry.size),
 	}
 }
 

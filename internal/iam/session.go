@@ -181,6 +181,17 @@ type tokenEntry struct {
 	epoch   uint64
 }
 
+func (e *tokenEntry) size() int {
+	n := entrySize + 2*mapSize(e.token.Tags) // the caller's are a copy
+	for _, p := range e.token.Policies {
+		n += len(p)
+	}
+	if e.cred != nil {
+		n += len(e.cred.SessionToken)
+	}
+	return n + len(e.token.Padding)
+}
+
 // lookupSession is Lookup for temporary credentials.
 func (s *Service) lookupSession(ctx context.Context, accessKeyID, text string) (*sigv4.Credential, error) {
 	id := tokenID(sha256.Sum256([]byte(text)))

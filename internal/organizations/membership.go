@@ -30,12 +30,16 @@ type generation struct {
 	epoch    uint64
 	accounts sync.Map // account id -> *Membership
 	size     atomic.Int64
-	policies sync.Map // organization, "/", policy id -> *authz.Policy, compiled once
+	policies sync.Map     // organization, "/", policy id -> *authz.Policy, compiled once
+	bytes    atomic.Int64 // that the policies take
 }
 
-// maxMemberships bounds a generation: requests can name accounts that nobody
-// has.
-const maxMemberships = 1 << 16
+// A generation is bounded: requests can name accounts that nobody has, and
+// organizations can have any number of long policies.
+const (
+	maxMemberships = 1 << 16
+	maxPolicyBytes = 64 << 20
+)
 
 // MembershipOf returns the account's membership as it is now, the zero
 // Membership for one that is in no organization. Evaluating a request asks up
@@ -43,6 +47,9 @@ const maxMemberships = 1 << 16
 //
 // A policy that cannot be read denies. Any error denies too.
 func (s *Service) MembershipOf(ctx context.Context, account string) (Membership, error) {
+	if !isAccount(account) {
+		return Membership{}, nil // a caller's text, of any length: nothing of it is kept
+	}
 	epoch := s.Epoch() // before the rows are read
 	g := s.members.Load()
 	if g != nil && g.epoch == epoch {
@@ -59,7 +66,7 @@ func (s *Service) Epoch() uint64 { return s.Store.Epoch(epochName) }
 
 // learn reads a membership and keeps it for the epoch, in g if that is the one.
 func (s *Service) learn(ctx context.Context, g *generation, epoch uint64, account string) (Membership, error) {
-	if g == nil || g.epoch != epoch || g.size.Load() >= maxMemberships {
+	if g == nil || g.epoch != epoch || g.size.Load() >= maxMemberships || g.bytes.Load() >= maxPolicyBytes {
 		fresh := &generation{epoch: epoch}
 		s.members.CompareAndSwap(g, fresh) // another may have been quicker; fresh serves this call all the same
 		g = fresh
@@ -147,7 +154,10 @@ func (s *Service) compiled(tx *store.Tx, g *generation, o *organizationRow, t or
 	case !errors.Is(err, store.ErrNotFound):
 		return nil, err
 	}
-	kept, _ := g.policies.LoadOrStore(key, p)
+	kept, known := g.policies.LoadOrStore(key, p)
+	if !known {
+		g.bytes.Add(int64(p.Size()))
+	}
 	return kept.(*authz.Policy), nil
 }
 

@@ -212,6 +212,26 @@ func TestMembershipsAreBounded(t *testing.T) {
 	if w.of(member).Organization != w.id {
 		t.Error("the membership is lost")
 	}
+	g = w.s.members.Load()
+	if n := g.bytes.Load(); n < 500 {
+		t.Errorf("the policies of %s take %d bytes", member, n)
+	}
+	g.bytes.Store(maxPolicyBytes)
+	w.of("999999999998")
+	if w.s.members.Load() == g || w.of(member).Organization != w.id {
+		t.Error("a generation full of policies grows on")
+	}
+	// What is no account's id is a caller's text.
+	g = w.s.members.Load()
+	before := g.size.Load()
+	for _, text := range []string{"", "aws", "99999999999", "9999999999999", "99999999999x", strings.Repeat("9", 2048)} {
+		if m := w.of(text); m.Organization != "" {
+			t.Errorf("%.20q is in %s", text, m.Organization)
+		}
+	}
+	if g != w.s.members.Load() || g.size.Load() != before {
+		t.Error("text that is no account's id is kept")
+	}
 }
 
 func TestControlsResource(t *testing.T) {

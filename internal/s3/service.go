@@ -127,11 +127,15 @@ func newHexID(n int) string {
 	return hex.EncodeToString(b)
 }
 
-// bucketCache holds the buckets in use. It is bounded: an overfull cache starts
-// anew.
+// bucketCache holds the buckets in use. It is bounded, by their number and by what
+// they take: an overfull cache starts anew.
 type bucketCache struct {
 	mu      sync.RWMutex
 	entries map[string]*bucketState
+	held    int // bytes
 }
 
-const maxCachedBuckets = 10_000
+const (
+	maxCachedBuckets = 10_000
+	maxCachedBytes   = 96 << 20 // compiled bucket policies can take forty times their length
+)

@@ -199,6 +199,7 @@ type bucketState struct {
 	bucketRow
 	epoch  uint64
 	policy *authz.Policy // nil: none
+	size   int           // bytes, about, that it takes
 }
 
 func (b *bucketRow) arn() string { return "arn:aws:s3:::" + b.Name }
@@ -238,11 +239,26 @@ func (s *Service) bucket(ctx context.Context, name string) (*bucketState, error)
 	b.policy = readPolicy(&b.bucketRow)
 	s.buckets.mu.Lock()
 	defer s.buckets.mu.Unlock()
-	if len(s.buckets.entries) >= maxCachedBuckets {
-		clear(s.buckets.entries)
-	}
-	s.buckets.entries[name] = b
+	s.buckets.put(name, b)
 	return b, nil
+}
+
+// put keeps a bucket. The caller holds the lock.
+func (c *bucketCache) put(name string, b *bucketState) {
+	b.size = 4096 + len(b.Policy)
+	if b.policy != nil {
+		b.size += b.policy.Size()
+	}
+	if old := c.entries[name]; old != nil {
+		c.held -= old.size
+		delete(c.entries, name)
+	}
+	if len(c.entries) >= maxCachedBuckets || c.held+b.size > maxCachedBytes {
+		clear(c.entries)
+		c.held = 0
+	}
+	c.entries[name] = b
+	c.held += b.size
 }
 
 // bucketExists refuses names that no bucket has.
