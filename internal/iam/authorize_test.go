@@ -209,13 +209,17 @@ func TestPrincipalExists(t *testing.T) {
 }
 
 // TestTrustIsBoundToUniqueIDs: a principal that is made again is another one,
-// and the policy shows the id of the one that is gone.
+// and the policy shows the id of the one that is gone. An account's id becomes
+// its ARN.
 func TestTrustIsBoundToUniqueIDs(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	u, _ := f.newUser("bob")
-	doc := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["` + u.Arn + `","111122223333"]},"Action":"sts:AssumeRole"}]}`
-	must(f.asRoot(), f, iamapi.CreateRole, &iamapi.CreateRoleInput{RoleName: "r", AssumeRolePolicyDocument: doc})
+	doc := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["` + u.Arn + `","arn:aws:iam::111122223333:root"]},"Action":"sts:AssumeRole"}]}`
+	made := must(f.asRoot(), f, iamapi.CreateRole, &iamapi.CreateRoleInput{RoleName: "r", AssumeRolePolicyDocument: strings.Replace(doc, "arn:aws:iam::111122223333:root", "111122223333", 1)})
+	if got := *made.Role.AssumeRolePolicyDocument; got != encodeDocument(doc) {
+		t.Errorf("the account stands in the answer as %s", got)
+	}
 	shown := func() string {
 		out := must(f.asRoot(), f, iamapi.GetRole, &iamapi.GetRoleInput{RoleName: "r"})
 		plain, err := url.QueryUnescape(*out.Role.AssumeRolePolicyDocument)
@@ -233,7 +237,7 @@ func TestTrustIsBoundToUniqueIDs(t *testing.T) {
 	must(f.asRoot(), f, iamapi.DeleteUser, &iamapi.DeleteUserInput{UserName: "bob"})
 	_, again := f.newUser("bob")
 	got := shown()
-	if !json.Valid([]byte(got)) || strings.Contains(got, u.Arn) || !strings.Contains(got, `"AWS":["`+u.UserId+`","111122223333"]`) {
+	if !json.Valid([]byte(got)) || strings.Contains(got, u.Arn) || !strings.Contains(got, `"AWS":["`+u.UserId+`","arn:aws:iam::111122223333:root"]`) {
 		t.Errorf("trust policy after the user was made again = %s", got)
 	}
 	role, err := f.s.RoleByARN(t.Context(), "arn:aws:iam::111122223333:role/r")

@@ -138,7 +138,7 @@ func TestLinkedServices(t *testing.T) {
 		if err := parseManaged(l.document); err != nil {
 			t.Errorf("the policy of %s: %v", l.role, err)
 		}
-		if _, err := parseTrust(l.trust()); err != nil {
+		if _, _, err := parseTrust(l.trust()); err != nil {
 			t.Errorf("the trust policy of %s: %v", l.role, err)
 		}
 		if p, ok := f.s.builtin[l.policyARN()]; !ok || p.arn() != l.policyARN() || !p.ofService() {

@@ -35,17 +35,18 @@ func (s *Service) CreateRole(ctx context.Context, in *iamapi.CreateRoleInput) (*
 	if err != nil {
 		return nil, err
 	}
-	e.Description, e.MaxSession, e.Trust = in.Description, defaultMaxSession, in.AssumeRolePolicyDocument
+	e.Description, e.MaxSession = in.Description, defaultMaxSession
 	if in.MaxSessionDuration != nil {
 		e.MaxSession = *in.MaxSessionDuration
 	}
 	if err := checkMaxSession(e.MaxSession); err != nil {
 		return nil, err
 	}
-	trust, err := parseTrust(in.AssumeRolePolicyDocument)
+	trust, kept, err := parseTrust(in.AssumeRolePolicyDocument)
 	if err != nil {
 		return nil, err
 	}
+	e.Trust = kept
 	out := &iamapi.CreateRoleOutput{Role: s.roleShape(&e, e.Trust)}
 	err = s.update(ctx, e.Account, func(tx *store.Tx) (err error) {
 		if e.TrustIDs, err = s.bindTrust(tx, trust); err != nil {
@@ -182,12 +183,12 @@ func (s *Service) UpdateRoleDescription(ctx context.Context, in *iamapi.UpdateRo
 // Errors: NoSuchEntity; MalformedPolicyDocument; LimitExceeded;
 // UnmodifiableEntity for service-linked roles.
 func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, in *iamapi.UpdateAssumeRolePolicyInput) (*schema.Nothing, error) {
-	trust, err := parseTrust(in.PolicyDocument)
+	trust, kept, err := parseTrust(in.PolicyDocument)
 	if err != nil {
 		return nil, err
 	}
 	return nil, s.change(ctx, s.roles, in.RoleName, func(tx *store.Tx, e *entity) (err error) {
-		e.Trust = in.PolicyDocument
+		e.Trust = kept
 		e.TrustIDs, err = s.bindTrust(tx, trust)
 		return err
 	})

@@ -9,16 +9,24 @@ import (
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
-// parseTrust checks a trust policy without looking at its principals.
-func parseTrust(doc string) (*authz.Policy, error) {
-	p, err := parseDocument(authz.TrustPolicy, doc)
-	if err != nil {
-		return nil, err
+// parseTrust checks a trust policy without looking at its principals. It returns
+// the text to keep as well: as AWS does, it names accounts by the ARNs of their
+// root users, not by their ids.
+func parseTrust(doc string) (p *authz.Policy, kept string, err error) {
+	if p, err = parseDocument(authz.TrustPolicy, doc); err != nil {
+		return nil, "", err
 	}
 	if documentSize(doc) > trustPolicySize {
-		return nil, iamapi.LimitExceededException("Cannot exceed quota for ACLSizePerRole: %d", trustPolicySize)
+		return nil, "", iamapi.LimitExceededException("Cannot exceed quota for ACLSizePerRole: %d", trustPolicySize)
 	}
-	return p, nil
+	accounts := map[string]string{}
+	for _, ref := range p.Principals() {
+		if ref.Form == authz.FormAccount && ref.Value == ref.Account {
+			accounts[ref.Value] = rootARN(ref.Account)
+		}
+	}
+	kept, err = authz.RenamePrincipals(doc, accounts)
+	return p, kept, err
 }
 
 // bindTrust returns the unique ids of the users and roles that a trust policy
