@@ -17,7 +17,7 @@ func (p *Policy) ContextKeys() []string {
 // ContextKeysFor is ContextKeys of the statements that are about the action, by
 // their Action or NotAction.
 func (p *Policy) ContextKeysFor(action string) []string {
-	return p.contextKeys(func(s *statement) bool { return s.matchAction(action) })
+	return p.contextKeys(func(s *statement) bool { return s.matchAction(action, nil) })
 }
 
 func (p *Policy) contextKeys(of func(*statement) bool) []string {

@@ -37,6 +37,11 @@ const (
 const (
 	simulatedItems = 1000    // actions, resources, policies and context entries
 	simulatedWork  = 500_000 // statements looked at for a page, beyond its first action
+	// simulatedSteps ends a page, and refuses a simulation of which not even one
+	// action can be answered: a third of a second. What is answered counts as well,
+	// as if each byte took answerSteps.
+	simulatedSteps = 1 << 27
+	answerSteps    = 8
 )
 
 // simulationInput is what both simulations are asked for.
@@ -60,6 +65,7 @@ type simulation struct {
 	referred   []*authz.Policy // those that condition keys are missing for
 	resources  []string
 	named      bool // resources were given
+	work       *authz.Work
 }
 
 // SimulateCustomPolicy tells what policies would allow if they were attached to
@@ -73,7 +79,7 @@ type simulation struct {
 // also name a role.
 //
 // Errors: InvalidInput for a policy, ARN or context entry that cannot be read,
-// and for too many of them.
+// for too many of them, and for a simulation that costs too much.
 //
 // Source: IAM API Reference, SimulateCustomPolicy.
 func (s *Service) SimulateCustomPolicy(ctx context.Context, in *iamapi.SimulateCustomPolicyInput) (*iamapi.SimulateCustomPolicyOutput, error) {
@@ -249,6 +255,7 @@ func newSimulation(in *simulationInput, from *simulationSource) (*simulation, er
 // the action refer.
 func (sim *simulation) missing(action string) []string {
 	keys := contextKeys(sim.referred, func(p *authz.Policy) []string { return p.ContextKeysFor(action) })
+	sim.work.Spend(answerSteps * answerSteps * len(keys))
 	return slices.DeleteFunc(keys, func(key string) bool {
 		_, have := sim.context.Get(key)
 		return have
@@ -414,18 +421,31 @@ func simulatePage(ctx context.Context, s *Service, sim *simulation, in *simulati
 	for i := range places {
 		places[i] = i
 	}
-	places, truncated, next, err := page(ctx, s, l, places, func(i int) string { return fmt.Sprintf("%09d", i) })
+	turn := func() ([]int, *bool, *string, error) {
+		return page(ctx, s, l, slices.Clone(places), func(i int) string { return fmt.Sprintf("%09d", i) })
+	}
+	due, truncated, next, err := turn()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	results := make([]iamapi.EvaluationResult, len(places))
-	for i, at := range places {
+	sim.work = authz.NewWork(simulatedSteps)
+	results := make([]iamapi.EvaluationResult, len(due))
+	for i, at := range due {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, nil, err
 		}
 		results[i] = sim.action(in.actions[at])
+		if !sim.work.Spent() {
+			continue
+		}
+		if i == 0 {
+			return nil, nil, nil, iamapi.InvalidInputException("The simulation is too large. Ask about fewer resources or policies at a time.")
+		}
+		results, limit = results[:i], int32(i)
+		_, truncated, next, err = turn()
+		break
 	}
-	return results, truncated, next, nil
+	return results, truncated, next, err
 }
 
 // action is the result for one action on all resources.
@@ -435,12 +455,18 @@ func (sim *simulation) action(action string) iamapi.EvaluationResult {
 		EvalActionName: action, EvalDecision: iamapi.PolicyEvaluationDecisionTypeAllowed,
 		MatchedStatements: []iamapi.Statement{}, MissingContextValues: missing,
 	}
+	matched := map[statementPlace]bool{}
 	for _, resource := range sim.resources {
 		one, organized := sim.evaluate(action, resource)
 		one.MissingContextValues = missing
+		sim.charge(&one)
+		if sim.work.Spent() {
+			return all // which nobody gets
+		}
 		all.EvalDecision = stricter(all.EvalDecision, one.EvalResourceDecision)
 		for _, m := range one.MatchedStatements {
-			if !slices.ContainsFunc(all.MatchedStatements, func(have iamapi.Statement) bool { return sameStatement(&have, &m) }) {
+			if at := placeOf(&m); !matched[at] {
+				matched[at] = true
 				all.MatchedStatements = append(all.MatchedStatements, m)
 			}
 		}
@@ -460,14 +486,14 @@ func (sim *simulation) action(action string) iamapi.EvaluationResult {
 		}
 	}
 	if len(sim.resources) > 1 {
-		all.EvalResourceName = resourceTemplate(action, sim.resources)
+		all.EvalResourceName = sim.resourceTemplate(action)
 	}
 	return all
 }
 
 // resourceTemplate is how AWS names several resources of an action together:
 // by the form that their ARNs have; nil when we know none.
-func resourceTemplate(action string, resources []string) *string {
+func (sim *simulation) resourceTemplate(action string) *string {
 	a, ok := catalog.Lookup(action)
 	if !ok {
 		return nil
@@ -482,21 +508,30 @@ func resourceTemplate(action string, resources []string) *string {
 			form.WriteString(regexp.QuoteMeta(part))
 		}
 		re, err := regexp.Compile("^" + form.String() + "$")
-		if err == nil && !slices.ContainsFunc(resources, func(r string) bool { return !re.MatchString(r) }) {
+		other := func(r string) bool {
+			sim.work.Spend(answerSteps * len(r))
+			return !re.MatchString(r)
+		}
+		if err == nil && !slices.ContainsFunc(sim.resources, other) {
 			return &a.Resources[i].ARN
 		}
 	}
 	return nil
 }
 
-func sameStatement(a, b *iamapi.Statement) bool {
-	if *a.SourcePolicyId != *b.SourcePolicyId || a.SourcePolicyType != b.SourcePolicyType {
-		return false
+// statementPlace tells statements of results apart.
+type statementPlace struct {
+	policy       string
+	typ          iamapi.PolicySourceType
+	line, column int32
+}
+
+func placeOf(s *iamapi.Statement) statementPlace {
+	at := statementPlace{policy: *s.SourcePolicyId, typ: s.SourcePolicyType}
+	if p := s.StartPosition; p != nil {
+		at.line, at.column = value(p.Line), value(p.Column)
 	}
-	if a.StartPosition == nil || b.StartPosition == nil {
-		return a.StartPosition == b.StartPosition
-	}
-	return *a.StartPosition.Line == *b.StartPosition.Line && *a.StartPosition.Column == *b.StartPosition.Column
+	return at
 }
 
 func stricter(a, b iamapi.PolicyEvaluationDecisionType) iamapi.PolicyEvaluationDecisionType {
@@ -517,6 +552,7 @@ func (sim *simulation) evaluate(action, resource string) (result iamapi.Resource
 	}
 	req := authz.Request{
 		Principal: sim.principal, Action: action, Resource: resource, ResourceAccount: sim.account(resource), Context: sim.context,
+		Work: sim.work,
 	}
 	d := authz.Decide(&req, &policies, nil)
 	result = iamapi.ResourceSpecificResult{
@@ -553,6 +589,18 @@ func (sim *simulation) evaluate(action, resource string) (result iamapi.Resource
 		result.EvalDecisionDetails = map[string]iamapi.PolicyEvaluationDecisionType{}
 	}
 	return result, organized
+}
+
+// statementBytes is about what one statement of a result takes in the answer.
+const statementBytes = 512
+
+// charge takes from the work what a result costs to answer.
+func (sim *simulation) charge(r *iamapi.ResourceSpecificResult) {
+	n := statementBytes*(1+len(r.MatchedStatements)) + len(r.EvalResourceName)
+	for _, key := range r.MissingContextValues {
+		n += statementBytes/8 + len(key)
+	}
+	sim.work.Spend(answerSteps * n)
 }
 
 // account is the one that owns a resource.

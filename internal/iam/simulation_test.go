@@ -1,11 +1,13 @@
 package iam
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	"github.com/sagekeep/sagekeep/internal/authz"
@@ -333,6 +335,60 @@ func TestSimulationPages(t *testing.T) {
 	out := must(f.asRoot(), f, iamapi.SimulateCustomPolicy, in)
 	if n := len(out.EvaluationResults); n < 1 || n*len(in.ResourceArns)*2 > simulatedWork || !*out.IsTruncated {
 		t.Errorf("a page of %d actions on %d resources", n, len(in.ResourceArns))
+	}
+}
+
+// TestSimulationIsBounded: no request buys more than a moment, and pages go on
+// where the bound ended one.
+func TestSimulationIsBounded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	many := func(n int, resource func(int) string) (all []string) {
+		for i := range n {
+			all = append(all, resource(i))
+		}
+		return all
+	}
+	short := func(i int) string { return fmt.Sprintf("arn:aws:s3:::data/%d", i) }
+	long := func(i int) string { return fmt.Sprintf("arn:aws:s3:::%s%d", strings.Repeat("a", 1000), i) }
+	statements := doc(slices.Repeat([]string{says("Deny", "*", "*")}, 1000)...)
+	patterns, err := json.Marshal(slices.Repeat([]string{"arn:aws:s3:::*" + strings.Repeat("a", 500) + "b"}, 120))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := `{"StringEquals":{` + strings.Join(many(1000, func(i int) string { return fmt.Sprintf(`"aws:PrincipalTag/%d":"x"`, i) }), ",") + `}}`
+	for name, in := range map[string]iamapi.SimulateCustomPolicyInput{
+		"statements that match": {PolicyInputList: slices.Repeat([]string{statements}, 10), ResourceArns: many(200, short)},
+		"patterns":              {PolicyInputList: []string{doc(`{"Effect":"Allow","Action":"*","Resource":` + string(patterns) + `}`)}, ResourceArns: many(60, long)},
+		"keys without values":   {PolicyInputList: []string{doc(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":` + keys + `}`)}, ResourceArns: many(1000, short)},
+	} {
+		in.ActionNames = []string{"s3:GetObject"}
+		began := time.Now()
+		_, err := try(f.asRoot(), f, iamapi.SimulateCustomPolicy, &in)
+		wantError(t, name, err, "InvalidInput", "The simulation is too large. Ask about fewer resources or policies at a time.")
+		if took := time.Since(began); took > 20*time.Second { // minutes without a bound
+			t.Errorf("%s: %v", name, took)
+		}
+	}
+
+	in := &iamapi.SimulateCustomPolicyInput{
+		PolicyInputList: []string{doc(says("Allow", "s3:*", "*"))}, ResourceArns: many(200, long), MaxItems: new(int32(1000)),
+		ActionNames: many(200, func(i int) string { return fmt.Sprintf("s3:Get%d", i) }),
+	}
+	var seen []string
+	pages := 0
+	for more := true; more; pages++ {
+		out := must(f.asRoot(), f, iamapi.SimulateCustomPolicy, in)
+		for _, r := range out.EvaluationResults {
+			seen = append(seen, r.EvalActionName)
+			if len(r.ResourceSpecificResults) != len(in.ResourceArns) || r.EvalDecision != iamapi.PolicyEvaluationDecisionTypeAllowed {
+				t.Fatalf("%s: %s with %d results", r.EvalActionName, r.EvalDecision, len(r.ResourceSpecificResults))
+			}
+		}
+		in.Marker, more = out.Marker, *out.IsTruncated
+	}
+	if !slices.Equal(seen, in.ActionNames) || pages < 2 {
+		t.Errorf("%d pages of %d actions", pages, len(seen))
 	}
 }
 
