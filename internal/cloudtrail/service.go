@@ -163,7 +163,7 @@ func (f *filter) match(data []byte) (ctapi.Event, bool) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return ctapi.Event{}, false // records are ours; a damaged one fails its seal first
 	}
-	if r.RecipientAccountID != f.account || r.AWSRegion != f.region || !r.ManagementEvent {
+	if r.RecipientAccountID != f.account || r.AWSRegion != f.region && !everywhere(r.EventSource) || !r.ManagementEvent {
 		return ctapi.Event{}, false
 	}
 	at, err := time.Parse(time.RFC3339, r.EventTime)
@@ -187,6 +187,19 @@ func (f *filter) match(data []byte) (ctapi.Event, bool) {
 		e.Resources = append(e.Resources, ctapi.Resource{ResourceType: new(res.Type), ResourceName: new(res.ARN)})
 	}
 	return e, true
+}
+
+// everywhere reports whether events of a service are shown in every region: what
+// changes an account, or lets somebody into it, must not escape who looks at one
+// region. AWS shows those of its global services in us-east-1, and of AWS STS in
+// the region that was called; here a caller may call in a region that nobody has
+// heard of.
+func everywhere(source string) bool {
+	switch source {
+	case "iam.amazonaws.com", "organizations.amazonaws.com", "sts.amazonaws.com":
+		return true
+	}
+	return false
 }
 
 func (f *filter) attribute(r *audit.Record) bool {

@@ -276,6 +276,23 @@ func TestIsolation(t *testing.T) {
 	}
 }
 
+// TestGlobalServices: who changes an account cannot choose a region in which
+// nobody sees it.
+func TestGlobalServices(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, service := range []string{"iam", "organizations", "sts", "kms"} {
+		f.event(func(r *audit.Record) {
+			r.EventID, r.EventSource, r.AWSRegion = service, service+".amazonaws.com", "zz-hidden-9"
+		})
+	}
+	f.want("in a region of no event", f.ids(ctapi.LookupEventsInput{}), "sts", "organizations", "iam")
+	out, err := f.lookup(abroad, region, &ctapi.LookupEventsInput{})
+	if err != nil || len(out.Events) != 0 {
+		t.Errorf("another account sees %+v, %v", out, err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

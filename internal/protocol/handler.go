@@ -172,7 +172,7 @@ func withPending(ctx context.Context) (context.Context, *audit.Pending) {
 func (x *exchange) call(caller *identity.Caller) *identity.Call {
 	c := &identity.Call{
 		Caller: caller, Region: x.region(), RequestID: x.requestID, SourceIP: x.clientAddress(),
-		UserAgent: x.r.UserAgent(), Host: x.r.Host, Time: x.h.Registry.Now().UTC(),
+		UserAgent: cut(x.r.UserAgent()), Host: cut(x.r.Host), Time: x.h.Registry.Now().UTC(),
 	}
 	if t := x.r.TLS; t != nil {
 		c.TLS = identity.TLS{
@@ -183,7 +183,32 @@ func (x *exchange) call(caller *identity.Caller) *identity.Call {
 	return c
 }
 
+// maxFact is how much of a header counts, in bytes. Whoever sends it, anonymous
+// callers too, chooses its length; it is recorded and compared with policies.
+// Source: AWS CloudTrail User Guide, "CloudTrail record contents", userAgent.
+const maxFact = 1024
+
+func cut(header string) string {
+	if len(header) <= maxFact {
+		return header
+	}
+	return strings.ToValidUTF8(header[:maxFact], "")
+}
+
+// globalRegion is where AWS keeps the services that are one for all regions, and
+// where it records their calls.
+const globalRegion = "us-east-1"
+
+// region is where the call takes place. A global service's is not the caller's
+// to choose by the credential scope: aws:RequestedRegion would be what the caller
+// likes, and the record would lie in a region where nobody looks.
+//
+// Sources: AWS CloudTrail User Guide, "Global service events"; IAM User Guide,
+// "AWS global condition context keys", aws:RequestedRegion.
 func (x *exchange) region() string {
+	if x.svc != nil && (x.svc.Name == "iam" || x.svc.Name == "organizations") {
+		return globalRegion
+	}
 	if x.auth == nil || x.auth.Scope.Region == "" {
 		return x.h.Region
 	}

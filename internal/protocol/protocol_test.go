@@ -185,6 +185,63 @@ func (r *rig) records(t *testing.T) []audit.Record {
 
 const form = "application/x-www-form-urlencoded"
 
+// regionAndFacts notes the region that checks are made in.
+type regionAndFacts struct{ seen *identity.Call }
+
+func (a *regionAndFacts) Decide(ctx context.Context, _ *Check) (authz.Decision, error) {
+	a.seen = identity.From(ctx)
+	return authz.Decision{Effect: authz.Allowed}, nil
+}
+
+// TestRegionOfGlobalServices: a global service has one region, for policies and
+// in records, whatever the credential scope says.
+func TestRegionOfGlobalServices(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		q    request
+		want string
+	}{
+		{"iam", request{body: "Action=ListUsers&Version=2010-05-08", contentType: form, service: "iam"}, "us-east-1"},
+		{"kms", request{target: "TrentService.EnableKey", body: `{"KeyId":"k"}`, service: "kms"}, "us-west-2"},
+	} {
+		a := &regionAndFacts{}
+		r := newRig(t, a, nil)
+		if w := r.send(t, tc.q); w.Code != http.StatusOK {
+			t.Fatalf("%s: %d %s", tc.name, w.Code, w.Body)
+		}
+		if recs := r.records(t); len(recs) != 1 || recs[0].AWSRegion != tc.want || a.seen.Region != tc.want {
+			t.Errorf("%s: decided in %q, recorded as %+v; want %s", tc.name, a.seen.Region, recs, tc.want)
+		}
+	}
+}
+
+// TestFactsAreCut: what a caller writes into headers neither swells records nor
+// policies' work.
+func TestFactsAreCut(t *testing.T) {
+	t.Parallel()
+	a := &regionAndFacts{}
+	r := newRig(t, a, nil)
+	req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"KeyId":"k"}`))
+	req.Host = strings.Repeat("h", 5000)
+	req.Header.Set("X-Amz-Target", "TrentService.EnableKey")
+	req.Header.Set("User-Agent", strings.Repeat("é", 5000))
+	if err := sigv4.Sign(req, []byte(`{"KeyId":"k"}`), r.cred, "us-west-2", "kms", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	r.h.ServeHTTP(w, req)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if want := strings.Repeat("é", 512); a.seen.UserAgent != want || r.records(t)[0].UserAgent != want {
+		t.Errorf("user agent of %d bytes, recorded with %d", len(a.seen.UserAgent), len(r.records(t)[0].UserAgent))
+	}
+	if len(a.seen.Host) != 1024 {
+		t.Errorf("host of %d bytes", len(a.seen.Host))
+	}
+}
+
 func TestRoutesAndRefusals(t *testing.T) {
 	t.Parallel()
 	stranger := &sigv4.Credential{AccessKeyID: "AKIANOBODY0000000000", Secret: "x"}
