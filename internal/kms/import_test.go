@@ -57,7 +57,10 @@ func (f *fixture) importTokenIn(region, id string, a kmsapi.AlgorithmSpec) []byt
 	if err != nil {
 		f.Fatal(err)
 	}
-	row, token, err := f.s.newImport(new(f.rowIn(region, id)), a, der)
+	k := f.rowIn(region, id)
+	f.s.wrapping.RLock() // as GetParametersForImport: no erasure begins until the commit
+	defer f.s.wrapping.RUnlock()
+	row, token, err := f.s.newImport(&k, a, der)
 	if err == nil {
 		err = f.store.Update(f.Context(), func(tx *store.Tx) error { return imports.Put(tx, row, row.Region, row.KeyID, row.ID) })
 	}

@@ -365,3 +365,52 @@ func TestImportedReplicas(t *testing.T) {
 	f.wantState(id, "PendingImport")
 	must(there, f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: fresh})
 }
+
+// TestUnreadableWrappingKey: a wrapping key that nothing opens any more, as in a
+// row that was restored from a copy, keeps nobody's key from being erased.
+func TestUnreadableWrappingKey(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	rows := func() (all []importRow) {
+		t.Helper()
+		err := f.store.View(t.Context(), func(tx *store.Tx) error {
+			all = nil
+			for row, err := range imports.Scan(tx, nil, store.ScanOptions{}) {
+				if err != nil {
+					return err
+				}
+				all = append(all, row.Value)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	// eraseOne runs an erasure of some key to its end.
+	eraseOne := func() keyRow {
+		t.Helper()
+		id := f.key("")
+		f.schedule(id)
+		row := f.row(id)
+		f.pass(7*day + time.Second)
+		f.erase()
+		return row
+	}
+	external := f.emptyKey(kmsapi.KeySpecSymmetricDefault, kmsapi.KeyUsageTypeEncryptDecrypt)
+	f.importToken(external, kmsapi.AlgorithmSpecRsaesOaepSha256)
+	old := rows()[0]
+	eraseOne() // and the row, whose day is over
+	old.Expires = f.now().Add(30 * day)
+	err := f.store.Update(t.Context(), func(tx *store.Tx) error { return imports.Put(tx, old, old.Region, old.KeyID, old.ID) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if gone := eraseOne(); f.opensNow(gone) {
+		t.Error("the other key was not erased")
+	}
+	if left := rows(); len(left) != 0 {
+		t.Errorf("%d rows are left", len(left))
+	}
+}

@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"bytes"
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
@@ -78,7 +79,9 @@ func (s *Service) readImport(ctx context.Context, k *keyRow, token []byte) (impo
 		return row, nil, kmsapi.ExpiredImportTokenException("The import token has expired.")
 	}
 	var key *rsa.PrivateKey
-	for range 2 { // an erasure of other keys may wrap this one anew after it was read
+	// Erasures of other keys may wrap this one anew after it was read; one that
+	// was erased stays as it is.
+	for before := []byte(nil); ; before = row.Wrapped {
 		err = s.Store.View(ctx, func(tx *store.Tx) error {
 			row, err = imports.Get(tx, k.Region, k.ID, id)
 			return err
@@ -89,11 +92,10 @@ func (s *Service) readImport(ctx context.Context, k *keyRow, token []byte) (impo
 		if err != nil {
 			return row, nil, err
 		}
-		if key, err = s.openImport(&row); !errors.Is(err, envelope.ErrErased) {
-			break
+		if key, err = s.openImport(&row); !errors.Is(err, envelope.ErrErased) || bytes.Equal(before, row.Wrapped) {
+			return row, key, err
 		}
 	}
-	return row, key, err
 }
 
 func (s *Service) openImport(row *importRow) (*rsa.PrivateKey, error) {
@@ -184,6 +186,11 @@ func (s *Service) rewrapImports(ctx context.Context) error {
 				return imports.Delete(tx, row.Region, row.KeyID, row.ID)
 			}
 			backing, err := s.Epochs.Unwrap(is.aad(), is.Wrapped)
+			if errors.Is(err, envelope.ErrErased) {
+				// Nobody can use it any more, and it must not keep others' keys from
+				// being erased.
+				return imports.Delete(tx, row.Region, row.KeyID, row.ID)
+			}
 			if err != nil {
 				return err
 			}

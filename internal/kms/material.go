@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -158,20 +159,23 @@ func (s *Service) openCurrent(ctx context.Context, k *keyState) (*opened, *mater
 
 // open returns a version of the key's material, ready for use.
 func (s *Service) open(ctx context.Context, k *keyState, m *materialRow) (*opened, error) {
-	o, err := s.opened(k, m)
-	if !errors.Is(err, envelope.ErrErased) {
-		return o, err
+	for {
+		o, err := s.opened(k, m)
+		if !errors.Is(err, envelope.ErrErased) {
+			return o, err
+		}
+		// An erasure of other keys has wrapped this one anew since k was read;
+		// one that was erased stays as it is.
+		fresh, rerr := s.state(ctx, k.Region, k.ID)
+		if rerr != nil {
+			return nil, errors.Join(err, rerr)
+		}
+		again := fresh.material(m.ID)
+		if fresh == k || again == nil || bytes.Equal(again.Wrapped, m.Wrapped) {
+			return nil, err
+		}
+		k, m = fresh, again
 	}
-	// An erasure of other keys has wrapped this one anew since k was read.
-	fresh, rerr := s.state(ctx, k.Region, k.ID)
-	if rerr != nil {
-		return nil, errors.Join(err, rerr)
-	}
-	again := fresh.material(m.ID)
-	if fresh == k || again == nil {
-		return nil, err
-	}
-	return s.opened(fresh, again)
 }
 
 // opened opens a version once: parsing an RSA key costs as much as a signature.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
@@ -119,11 +120,12 @@ func callerOf(u *audit.UserIdentity) string {
 	if u.ARN != "" {
 		return u.ARN
 	}
-	caller := u.Type
+	var caller strings.Builder
+	caller.WriteString(u.Type)
 	for _, id := range []string{u.AccountID, u.PrincipalID, u.InvokedBy} {
 		if id != "" {
-			caller += " " + id
+			caller.WriteString(" " + id)
 		}
 	}
-	return caller
+	return caller.String()
 }
