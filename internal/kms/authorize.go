@@ -267,7 +267,7 @@ func (s *Service) aliasNames(ctx context.Context, k *keyState) ([]string, error)
 // that it serves, so that one job's grant never opens another job's data. Users
 // are found under their unique ids, too, which stay when they are renamed.
 func (s *Service) grantsFor(ctx context.Context, k *keyState, caller *identity.Caller, c *call) ([]authz.Grant, error) {
-	if k.Spec == "" {
+	if k.Spec == "" || k.GrantCount == 0 {
 		return nil, nil
 	}
 	var names [4]string

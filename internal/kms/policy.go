@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/authz"
@@ -35,14 +36,48 @@ func defaultPolicy(account string) string {
 }`, "ACCOUNT", account)
 }
 
+// keyPolicyName is how explanations call a key policy.
+const keyPolicyName = "key policy"
+
 // readPolicy compiles a stored policy. One that cannot be read denies everything (I5).
 func readPolicy(k *keyRow) *authz.Policy {
 	p, err := authz.ParseStored(authz.KeyPolicy, []byte(k.Policy))
 	if err != nil {
 		return authz.Unreadable("key policy of " + k.ID)
 	}
-	p.Name = "key policy"
+	p.Name = keyPolicyName
 	return p.Bind(k.PolicyPrincipals)
+}
+
+// policyCache holds compiled policies that name nobody, by their text: those of
+// keys whose policies delegate to their account are all the same. It is bounded:
+// an overfull cache starts anew.
+type policyCache struct {
+	mu      sync.Mutex
+	entries map[string]*authz.Policy
+}
+
+const maxCachedPolicies = 256
+
+// of compiles the policy of a key, or finds the one of another key.
+func (c *policyCache) of(k *keyRow) *authz.Policy {
+	if len(k.PolicyPrincipals) > 0 || len(k.Policy) > 4096 {
+		return readPolicy(k)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.entries[k.Policy]; p != nil {
+		return p
+	}
+	p := readPolicy(k)
+	if p.Name != keyPolicyName {
+		return p // unreadable, and says whose it is
+	}
+	if len(c.entries) >= maxCachedPolicies || c.entries == nil {
+		c.entries = map[string]*authz.Policy{}
+	}
+	c.entries[k.Policy] = p
+	return p
 }
 
 // setPolicy checks a policy and puts it into the row: it must parse, its

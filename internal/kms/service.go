@@ -55,7 +55,9 @@ type Config struct {
 type Service struct {
 	Config
 	cache keyCache
-	uses  *lastUses
+	// policies are key policies that many keys have, the default one above all.
+	policies policyCache
+	uses     *lastUses
 	// connecting wakes whoever connects external key stores.
 	connecting chan struct{}
 	// erasing serialises erasures: two at once would destroy each other's epoch.
@@ -199,7 +201,7 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	if joined {
 		k = nil // what it reads is the transaction's own, which may not be committed
 	}
-	if k == nil {
+	if k == nil && !s.Store.EpochKnown(name) {
 		// A counter, once asked for, stays in memory: ask only for keys that are there.
 		err := s.Store.View(ctx, func(tx *store.Tx) error {
 			found, err := keys.Exists(tx, region, id)
@@ -236,7 +238,7 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	if err := s.joinStore(ctx, k); err != nil {
 		return nil, err
 	}
-	k.policy = readPolicy(&k.keyRow)
+	k.policy = s.policies.of(&k.keyRow)
 	if joined {
 		return k, nil
 	}

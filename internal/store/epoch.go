@@ -35,6 +35,13 @@ func (s *Store) Epoch(name string) uint64 {
 	return c.Load()
 }
 
+// EpochKnown reports whether the counter of name is in memory, where it stays
+// once it was asked for.
+func (s *Store) EpochKnown(name string) bool {
+	_, ok := s.epochs.m.Load(name)
+	return ok
+}
+
 // counter returns the counter of name, read from its row the first time, or
 // nil when the row cannot be read.
 func (s *Store) counter(name string) *atomic.Uint64 {
