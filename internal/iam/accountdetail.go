@@ -158,6 +158,13 @@ func (s *Service) details(tx *store.Tx, account string, filter []iamapi.EntityTy
 // describe adds one entry to the answer.
 func (s *Service) describe(tx *store.Tx, account string, d *detail, out *iamapi.GetAccountAuthorizationDetailsOutput) error {
 	e := d.entity
+	if e != nil { // lists leave out what is to be told
+		whole, err := d.kind.get(tx, account, e.Name)
+		if err != nil {
+			return err
+		}
+		e = &whole
+	}
 	switch d.kind {
 	case s.users:
 		groups, err := s.groupsOf(tx, e)
@@ -213,7 +220,12 @@ func inlineDetails(e *entity) []iamapi.PolicyDetail {
 }
 
 // policyDetail describes a managed policy with all its versions, newest first.
-func (s *Service) policyDetail(tx *store.Tx, account string, p *policyRow) (iamapi.ManagedPolicyDetail, error) {
+func (s *Service) policyDetail(tx *store.Tx, account string, listed *policyRow) (iamapi.ManagedPolicyDetail, error) {
+	whole, err := s.existing(tx, account, listed.arn())
+	if err != nil {
+		return iamapi.ManagedPolicyDetail{}, err
+	}
+	p := &whole
 	shape, err := s.policyShape(tx, account, p)
 	if err != nil {
 		return iamapi.ManagedPolicyDetail{}, err

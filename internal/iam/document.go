@@ -1,6 +1,8 @@
 package iam
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -41,6 +43,20 @@ func parseDocument(k authz.Kind, doc string) (*authz.Policy, error) {
 
 // documentSize is what quotas count.
 func documentSize(doc string) int { return authz.SizeWithoutWhitespace([]byte(doc)) }
+
+// squeezed is a document as it is stored: as it was sent, or, when it has more
+// white space than the quota has characters, without the white space between its
+// tokens, which quotas do not count and rows would have to hold.
+func squeezed(doc string, quota int) string {
+	if len(doc) <= 2*quota {
+		return doc
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(doc)); err != nil {
+		return doc // it has been parsed
+	}
+	return b.String()
+}
 
 // encodeDocument returns the document as IAM's answers hold it: every byte but
 // RFC 3986's unreserved ones percent-encoded.

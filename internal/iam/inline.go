@@ -20,11 +20,13 @@ func (s *Service) putInline(ctx context.Context, k *kind, principal, policy, doc
 		if e.Inline == nil {
 			e.Inline = map[string]string{}
 		}
-		e.Inline[policy] = doc
-		size := 0
-		for _, d := range e.Inline {
-			size += documentSize(d)
+		size, others := documentSize(doc), 0
+		for name, d := range e.Inline {
+			if name != policy {
+				size, others = size+documentSize(d), others+len(d)
+			}
 		}
+		e.Inline[policy] = squeezed(doc, max(k.inlineQuota-others/2, 0))
 		if size > k.inlineQuota {
 			return iamapi.LimitExceededException("Maximum policy size of %d bytes exceeded for %s %s", k.inlineQuota, k.noun, e.Name)
 		}

@@ -103,7 +103,7 @@ func (s *Service) CreatePolicy(ctx context.Context, in *iamapi.CreatePolicyInput
 	p := policyRow{
 		Account: accountOf(ctx), Name: in.PolicyName, Path: "/", ID: newUniqueID("ANPA"), Description: in.Description,
 		Created: now, Updated: now, Default: "v1", Next: 2, Tags: tags,
-		Versions: []policyVersion{{ID: "v1", Document: in.PolicyDocument, Created: now}},
+		Versions: []policyVersion{{ID: "v1", Document: squeezed(in.PolicyDocument, managedPolicySize), Created: now}},
 	}
 	if in.Path != nil {
 		p.Path = *in.Path
@@ -224,6 +224,8 @@ func policyKey(name, policyARN string) string {
 	return strings.ToLower(name) + "|" + owner
 }
 
+// allPolicies returns the managed policies of a scope, those of the account
+// without their documents and tags.
 func (s *Service) allPolicies(tx *store.Tx, account string, scope iamapi.PolicyScopeType) ([]policyRow, error) {
 	var all []policyRow
 	if scope != iamapi.PolicyScopeTypeLocal {
@@ -238,7 +240,12 @@ func (s *Service) allPolicies(tx *store.Tx, account string, scope iamapi.PolicyS
 		if err != nil {
 			return nil, fmt.Errorf("list policies: %w", err)
 		}
-		all = append(all, row.Value)
+		p := row.Value
+		p.Tags = nil
+		for i := range p.Versions {
+			p.Versions[i].Document = ""
+		}
+		all = append(all, p)
 	}
 	return all, nil
 }
@@ -323,7 +330,7 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, in *iamapi.CreatePoli
 		if len(p.Versions) >= policyVersions {
 			return iamapi.LimitExceededException("A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", policyVersions)
 		}
-		v := policyVersion{ID: "v" + strconv.Itoa(p.Next), Document: in.PolicyDocument, Created: s.stamp()}
+		v := policyVersion{ID: "v" + strconv.Itoa(p.Next), Document: squeezed(in.PolicyDocument, managedPolicySize), Created: s.stamp()}
 		p.Next++
 		p.Versions = append(p.Versions, v)
 		if value(in.SetAsDefault) {

@@ -136,7 +136,12 @@ func ofProvider[In any](s *Service, name func(*In) string, facts ...fact[In]) pr
 		if !ok {
 			return nil, invalidARN(c.Resource)
 		}
-		c.Account = account
+		for _, f := range facts {
+			f(in, nil, c.Context)
+		}
+		if c.Account = account; account != accountOf(ctx) {
+			return []protocol.Check{c}, nil // whose tags a caller's own policies do not tell of
+		}
 		err := s.view(ctx, func(tx *store.Tx) error {
 			p, err := s.issuers.Get(tx, account, address)
 			if err == nil {
@@ -149,9 +154,6 @@ func ofProvider[In any](s *Service, name func(*In) string, facts ...fact[In]) pr
 		})
 		if err != nil {
 			return nil, fmt.Errorf("read identity provider: %w", err)
-		}
-		for _, f := range facts {
-			f(in, nil, c.Context)
 		}
 		return []protocol.Check{c}, nil
 	}

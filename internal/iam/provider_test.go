@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -256,4 +257,28 @@ func FuzzProviderARN(f *testing.F) {
 			t.Fatalf("providerOf(%q) = %q, %q", text, account, address)
 		}
 	})
+}
+
+// TestProvidersOfOthersStayHidden: a caller's own policies, by which a denial is
+// explicit or not, are not told the tags of another account's provider.
+func TestProvidersOfOthersStayHidden(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	provider := must(f.asRoot(), f, iamapi.CreateOpenIDConnectProvider, &iamapi.CreateOpenIDConnectProviderInput{
+		Url: "https://issuer.example.com", Tags: []iamapi.Tag{{Key: "team", Value: "geo"}},
+	}).OpenIDConnectProviderArn
+	other, err := f.s.CreateAccount(t.Context(), otherAccount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolve := ofProvider(f.s, func(in *iamapi.GetOpenIDConnectProviderInput) string { return in.OpenIDConnectProviderArn })
+	for name, ctx := range map[string]context.Context{"own": f.asRoot(), "another's": f.as(other.AccessKeyID, "")} {
+		checks, err := resolve(ctx, &iamapi.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: *provider})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, told := checks[0].Context.Get("aws:ResourceTag/team"); told != (name == "own") || checks[0].Account != testAccount {
+			t.Errorf("%s provider: tags told: %v, account %s", name, told, checks[0].Account)
+		}
+	}
 }

@@ -198,15 +198,18 @@ func (k *kind) put(tx *store.Tx, e entity) error {
 	return k.table.Put(tx, e, e.Account, strings.ToLower(e.Name))
 }
 
-// list returns every user, group or role of the account below the path prefix.
+// list returns every user, group or role of the account below the path prefix,
+// without policies, tags and groups: an account can have thousands, and each of
+// them much of these.
 func (k *kind) list(tx *store.Tx, account, pathPrefix string) ([]entity, error) {
 	var all []entity
 	for row, err := range k.table.Scan(tx, store.Key{account}, store.ScanOptions{}) {
 		if err != nil {
 			return nil, fmt.Errorf("list %ss: %w", k.noun, err)
 		}
-		if strings.HasPrefix(row.Value.Path, pathPrefix) {
-			all = append(all, row.Value)
+		if e := row.Value; strings.HasPrefix(e.Path, pathPrefix) {
+			e.Inline, e.Attached, e.Tags, e.Groups = nil, nil, nil, nil
+			all = append(all, e)
 		}
 	}
 	return all, nil

@@ -25,7 +25,7 @@ func parseTrust(doc string) (p *authz.Policy, kept string, err error) {
 			accounts[ref.Value] = rootARN(ref.Account)
 		}
 	}
-	kept, err = authz.RenamePrincipals(doc, accounts)
+	kept, err = authz.RenamePrincipals(squeezed(doc, trustPolicySize), accounts)
 	return p, kept, err
 }
 

@@ -35,7 +35,12 @@ func (s *Service) sessionPolicies(ctx context.Context, account string, policy *s
 		if n := authz.SizeWithoutWhitespace([]byte(*policy)); n > maxPolicyText {
 			return nil, stsapi.PackedPolicyTooLargeException("The session policy has %d characters, more than %d", n, maxPolicyText)
 		}
-		passed = append(passed, *policy)
+		// Each request of the session carries it: white space is not worth that.
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, []byte(*policy)); err != nil {
+			return nil, fmt.Errorf("session policy: %w", err)
+		}
+		passed = append(passed, compact.String())
 	}
 	if len(arns) > maxPolicyARNs {
 		return nil, stsapi.ValidationError("Up to %d managed session policies can be passed", maxPolicyARNs)
