@@ -267,7 +267,7 @@ func encodeAll(entries []*Entry) ([][]byte, error) {
 		if e.skip {
 			continue
 		}
-		for _, r := range e.rec.deliveries() {
+		for _, r := range e.rec.fitted().deliveries() {
 			b, err := json.Marshal(r)
 			if err != nil {
 				return nil, fmt.Errorf("audit: encode record: %w", err)

@@ -27,6 +27,11 @@ import (
 // legal one is an IAM or KMS policy, URL-encoded, or an S3 DeleteObjects list.
 const maxBody = 4 << 20
 
+// maxUnsignedForm bounds what is read of a caller whom no signature proves. The
+// largest legal form is that of AssumeRoleWithWebIdentity: a token, a session
+// policy and ten ARNs.
+const maxUnsignedForm = 64 << 10
+
 // Handler is the HTTP side of the pipeline. Its fields are set before serving.
 type Handler struct {
 	Registry *Registry
@@ -301,9 +306,11 @@ func streams(s *schema.Shape) bool {
 	return s != nil && s.Payload > 0 && s.Members[s.Payload-1].Shape.Streaming
 }
 
-func (x *exchange) readBody(r io.Reader) error {
+func (x *exchange) readBody(r io.Reader) error { return x.readUpTo(r, maxBody) }
+
+func (x *exchange) readUpTo(r io.Reader, most int64) error {
 	x.timed.whole()
-	b, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	b, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		if _, ok := errors.AsType[*sigv4.Error](err); ok {
 			return err
@@ -313,8 +320,8 @@ func (x *exchange) readBody(r io.Reader) error {
 		}
 		return schema.NewError("RequestTimeout", 400, "the request body could not be read").Because(err)
 	}
-	if len(b) > maxBody {
-		return schema.NewError("RequestEntityTooLargeException", 413, "the request body is larger than %d bytes", maxBody)
+	if int64(len(b)) > most {
+		return schema.NewError("RequestEntityTooLargeException", 413, "the request body is larger than %d bytes", most)
 	}
 	x.body, x.stream = b, nil
 	return nil

@@ -121,12 +121,12 @@ func isForm(r *http.Request) bool {
 // readForm reads the parameters of a query request, from the body of a POST or
 // from the URL of a GET. A presigned POST has an empty body and its parameters
 // in the URL, which the signature covers.
-func (x *exchange) readForm() error {
+func (x *exchange) readForm(most int64) error {
 	if x.r.Method == http.MethodGet {
 		x.form = queryOf(x.r)
 		return nil
 	}
-	if err := x.readBody(x.r.Body); err != nil {
+	if err := x.readUpTo(x.r.Body, most); err != nil {
 		return err
 	}
 	if len(x.body) == 0 {
@@ -142,7 +142,7 @@ func (x *exchange) readForm() error {
 }
 
 func (x *exchange) routeQuery() error {
-	if err := x.readForm(); err != nil {
+	if err := x.readForm(maxBody); err != nil {
 		return err
 	}
 	if v := x.form.Get("Version"); v != "" && v != x.svc.APIVersion {
@@ -154,7 +154,7 @@ func (x *exchange) routeQuery() error {
 
 // routeUnsignedForm serves the unsigned operations of the query services.
 func (x *exchange) routeUnsignedForm() error {
-	if err := x.readForm(); err != nil {
+	if err := x.readForm(maxUnsignedForm); err != nil {
 		return err
 	}
 	for _, svc := range x.h.Registry.services {
