@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -268,9 +267,9 @@ func encodeAll(entries []*Entry) ([][]byte, error) {
 			continue
 		}
 		for _, r := range e.rec.fitted().deliveries() {
-			b, err := json.Marshal(r)
+			b, err := encodeRecord(r)
 			if err != nil {
-				return nil, fmt.Errorf("audit: encode record: %w", err)
+				return nil, err
 			}
 			out = append(out, b)
 		}

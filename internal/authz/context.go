@@ -33,16 +33,34 @@ type Value struct {
 // Filling it is not safe for concurrent use, reading it is.
 type Context struct {
 	vals map[string]Value // by lower-case key
+	room *room
+}
+
+// room holds the values of single-valued keys, which a request has two dozen of.
+type room struct {
+	used int
+	at   [24]string
 }
 
 // NewContext returns an empty Context.
-func NewContext() Context { return Context{vals: make(map[string]Value, 16)} }
+func NewContext() Context { return Context{vals: make(map[string]Value, 16), room: new(room)} }
+
+// one is a list of one value. Nothing can be added to it in place.
+func (c Context) one(value string) []string {
+	r := c.room
+	if r == nil || r.used == len(r.at) {
+		return []string{value}
+	}
+	n := r.used
+	r.at[n], r.used = value, n+1
+	return r.at[n : n+1 : n+1]
+}
 
 // Set gives a single-valued key its value, replacing an earlier one. The key of a
 // tag (aws:ResourceTag/team …) that is there in another spelling becomes
 // ambiguous: a service whose tags differ in case alone may have both.
 func (c Context) Set(key, value string) {
-	v, name := Value{Vals: []string{value}}, folded(key)
+	v, name := Value{Vals: c.one(value)}, folded(key)
 	if strings.IndexByte(key, '/') >= 0 {
 		v.spelled = key
 		have, ok := c.vals[name]
@@ -115,6 +133,38 @@ func folded(key string) string {
 		return "aws:sourceip"
 	case "aws:UserAgent":
 		return "aws:useragent"
+	case "aws:CalledVia":
+		return "aws:calledvia"
+	case "aws:CalledViaFirst":
+		return "aws:calledviafirst"
+	case "aws:CalledViaLast":
+		return "aws:calledvialast"
+	case "aws:FederatedProvider":
+		return "aws:federatedprovider"
+	case "kms:CallerAccount":
+		return "kms:calleraccount"
+	case "kms:KeySpec":
+		return "kms:keyspec"
+	case "kms:CustomerMasterKeySpec":
+		return "kms:customermasterkeyspec"
+	case "kms:KeyUsage":
+		return "kms:keyusage"
+	case "kms:CustomerMasterKeyUsage":
+		return "kms:customermasterkeyusage"
+	case "kms:KeyOrigin":
+		return "kms:keyorigin"
+	case "kms:MultiRegion":
+		return "kms:multiregion"
+	case "kms:EncryptionAlgorithm":
+		return "kms:encryptionalgorithm"
+	case "kms:EncryptionContextKeys":
+		return "kms:encryptioncontextkeys"
+	case "kms:ResourceAliases":
+		return "kms:resourcealiases"
+	case "kms:RequestAlias":
+		return "kms:requestalias"
+	case "kms:ViaService":
+		return "kms:viaservice"
 	}
 	return lower(key)
 }
