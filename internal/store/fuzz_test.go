@@ -73,7 +73,7 @@ func FuzzUnpack(f *testing.F) {
 	b.add([]byte("one"))
 	b.add(nil)
 	b.add(bytes.Repeat([]byte("x"), 400))
-	b.compress()
+	b.compress(nil)
 	f.Add(b.codec, b.packed, b.count)
 	f.Add(byte(codecPlain), b.payload, b.count)
 	f.Fuzz(func(t *testing.T, codec byte, packed []byte, count uint32) {
@@ -92,7 +92,7 @@ func FuzzUnpack(f *testing.F) {
 		for _, e := range entries {
 			again.add(e)
 		}
-		again.compress()
+		again.compress(nil)
 		got, err := unpack(again.codec, again.packed, count)
 		if err != nil || !slices.EqualFunc(got, entries, bytes.Equal) {
 			t.Fatalf("a block of the same entries gives %d of %d, %v", len(got), len(entries), err)

@@ -42,6 +42,7 @@ type Journal struct {
 	// token is held by the one caller that commits a block; while it waits for
 	// the sync, the next block gathers.
 	token sync.Mutex
+	room  []byte // memory to compress in; under token
 
 	mu      sync.Mutex
 	filling *group
@@ -137,7 +138,9 @@ func (j *Journal) commit(g *group) {
 	j.mu.Unlock()
 	defer close(g.done)
 	g.err = errors.New("store: journal commit did not finish") // stands if Apply panics
-	g.block.compress()
+	if j.room = g.block.compress(j.room); cap(j.room) > 2*blockBytes {
+		defer func() { j.room = nil }()
+	}
 	// The other callers' records must not depend on this caller's context.
 	g.err = j.s.d.Apply(context.Background(), func(w driver.Writer) error {
 		return j.write(w, &g.block)
@@ -219,14 +222,18 @@ func (b *block) add(e Entry) {
 	b.count++
 }
 
-func (b *block) compress() {
+// compress uses room, or new memory when that is too small, and returns what it
+// used: not to be written to while b.packed is needed.
+func (b *block) compress(room []byte) []byte {
 	b.codec, b.packed = codecPlain, b.payload
 	if len(b.payload) < 256 {
-		return
+		return room
 	}
-	if p := s2.Encode(nil, b.payload); len(p) < len(b.payload) {
+	p := s2.Encode(room, b.payload)
+	if len(p) < len(b.payload) {
 		b.codec, b.packed = codecS2, p
 	}
+	return p[:0]
 }
 
 func (b *block) seal(s Sealer, key []byte, t int64) ([]byte, error) {

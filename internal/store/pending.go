@@ -71,7 +71,7 @@ func (tx *Tx) writePending() error {
 	if b.count == 0 {
 		return nil
 	}
-	b.compress()
+	b.compress(nil)
 	tx.writes++
 	return tx.s.journal.write(tx.w, &b)
 }
