@@ -170,6 +170,7 @@ type keyState struct {
 	keyRow
 	epoch  uint64
 	policy *authz.Policy
+	size   int // bytes, about, that the policy takes
 	// keyStore is the external key store of a key in one, as of storeEpoch.
 	keyStore   keyStoreRow
 	storeEpoch uint64
@@ -183,13 +184,18 @@ type keyState struct {
 	aliased   bool
 }
 
-// keyCache holds the keys in use. It is bounded: an overfull cache starts anew.
+// keyCache holds the keys in use. It is bounded, by their number and by what their
+// policies take: an overfull cache starts anew.
 type keyCache struct {
 	mu      sync.RWMutex
 	entries map[string]*keyState
+	held    int // bytes
 }
 
-const maxCachedKeys = 20_000
+const (
+	maxCachedKeys  = 20_000
+	maxCachedBytes = 96 << 20 // a compiled key policy can take forty times its length
+)
 
 // state returns the key of (region, id), or store.ErrNotFound.
 func (s *Service) state(ctx context.Context, region, id string) (*keyState, error) {
@@ -247,11 +253,30 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	if !s.current(k) {
 		return k, nil // what has changed meanwhile is used, for this request, but not kept
 	}
-	if len(s.cache.entries) >= maxCachedKeys {
-		clear(s.cache.entries)
-	}
-	s.cache.entries[name] = k
+	s.cache.put(name, k)
 	return k, nil
+}
+
+// put keeps a key. The caller holds the lock.
+func (c *keyCache) put(name string, k *keyState) {
+	c.drop(name)
+	if k.policy != nil {
+		k.size = k.policy.Size()
+	}
+	if len(c.entries) >= maxCachedKeys || c.held+k.size > maxCachedBytes {
+		clear(c.entries)
+		c.held = 0
+	}
+	c.entries[name] = k
+	c.held += k.size
+}
+
+// drop forgets a key. The caller holds the lock.
+func (c *keyCache) drop(name string) {
+	if k := c.entries[name]; k != nil {
+		c.held -= k.size
+		delete(c.entries, name)
+	}
 }
 
 // forget drops a key that has changed from the cache, and with it the last that
@@ -259,7 +284,7 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 func (s *Service) forget(region, id string) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
-	delete(s.cache.entries, epoch(region, id))
+	s.cache.drop(epoch(region, id))
 }
 
 // forgetStale drops every key that has changed since it was cached, on this node
@@ -277,7 +302,7 @@ func (s *Service) forgetStale() {
 	defer s.cache.mu.Unlock()
 	for _, name := range stale {
 		if k := s.cache.entries[name]; k != nil && !s.current(k) {
-			delete(s.cache.entries, name)
+			s.cache.drop(name)
 		}
 	}
 }
