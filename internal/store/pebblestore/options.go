@@ -35,7 +35,7 @@ type Options struct {
 	// CacheBytes is the size of the block cache; 32 MiB when 0.
 	CacheBytes int64
 
-	// MemTableBytes is the size of one memtable; 8 MiB when 0.
+	// MemTableBytes is the size of one memtable; 4 MiB when 0.
 	MemTableBytes uint64
 }
 
@@ -56,7 +56,7 @@ func (o Options) filled() Options {
 		o.CacheBytes = 32 << 20
 	}
 	if o.MemTableBytes == 0 {
-		o.MemTableBytes = 8 << 20
+		o.MemTableBytes = 4 << 20
 	}
 	return o
 }
