@@ -37,6 +37,7 @@ var layers = map[string]layer{
 	"internal/envelope": foundation,
 	"internal/identity": foundation,
 	"internal/jobs":     foundation,
+	"internal/netguard": foundation,
 	"internal/oidc":     foundation,
 	"internal/sample":   foundation,
 	"internal/seal":     foundation,

@@ -12,14 +12,14 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/sagekeep/sagekeep/internal/netguard"
 )
 
 // Limits of what an issuer's server may answer.
@@ -109,7 +109,6 @@ func unreachable(err error) *Error {
 
 var (
 	errRedirect   = errors.New("oidc: redirected to another server")
-	errForbidden  = errors.New("oidc: an address of the local link or of a cloud's metadata")
 	errNotTrusted = errors.New("oidc: the server's certificate is not trusted")
 )
 
@@ -156,13 +155,7 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, err
 	}
-	d := net.Dialer{Timeout: c.f.timeout, Control: func(_, resolved string, _ syscall.RawConn) error {
-		a, err := netip.ParseAddrPort(resolved)
-		if err != nil || forbidden(a.Addr()) {
-			return errForbidden
-		}
-		return nil
-	}}
+	d := net.Dialer{Timeout: c.f.timeout, Control: netguard.Control}
 	plain, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -176,22 +169,6 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 		return nil, errors.Join(err, plain.Close())
 	}
 	return conn, nil
-}
-
-// forbidden addresses give machines their cloud's credentials, or reach what
-// is on the same link only. Loopback and private networks are allowed: issuers
-// stand there too.
-func forbidden(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(a) {
-		b := a.As16()
-		a = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	switch a {
-	case netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16"):
-		return true
-	}
-	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified()
 }
 
 // verify proves the server by the trusted roots, or by a certificate of the

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sagekeep/sagekeep/internal/netguard"
 	"github.com/sagekeep/sagekeep/internal/secret"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
 )
@@ -187,7 +188,7 @@ func (c *Client) call(ctx context.Context, p Proxy, path string, message any) ([
 func (e *Error) again() bool {
 	switch e.Name {
 	case Unreachable:
-		return !errors.Is(e.cause, errForbidden)
+		return !errors.Is(e.cause, netguard.ErrForbidden)
 	case TimedOut, DependencyTimeoutException:
 		return true
 	}

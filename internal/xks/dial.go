@@ -6,15 +6,14 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/sagekeep/sagekeep/internal/netguard"
 )
 
 var (
-	errForbidden = errors.New("xks: an address of the local link or of a cloud's metadata")
 	errNotHTTPS  = errors.New("xks: not an https endpoint")
 	errHandshake = errors.New("xks: TLS handshake")
 )
@@ -92,13 +91,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if other, ok := d.connectTo[strings.ToLower(host)]; ok {
 		address = other
 	}
-	n := net.Dialer{Timeout: d.timeout, Control: func(_, resolved string, _ syscall.RawConn) error {
-		a, err := netip.ParseAddrPort(resolved)
-		if err != nil || forbidden(a.Addr()) {
-			return errForbidden
-		}
-		return nil
-	}}
+	n := net.Dialer{Timeout: d.timeout, Control: netguard.Control}
 	plain, err := n.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -113,20 +106,4 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, errors.Join(errHandshake, err, plain.Close())
 	}
 	return conn, nil
-}
-
-// forbidden addresses give machines their cloud's credentials, or reach what is
-// on the same link only. Loopback and private networks are allowed: that is
-// where a team's own key manager stands.
-func forbidden(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(a) {
-		b := a.As16()
-		a = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	switch a {
-	case netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16"):
-		return true
-	}
-	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified()
 }
