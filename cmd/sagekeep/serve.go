@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sagekeep/sagekeep/internal/kms"
+	"github.com/sagekeep/sagekeep/internal/rsakey"
 	"github.com/sagekeep/sagekeep/internal/server"
 	"github.com/sagekeep/sagekeep/internal/xks"
 )
@@ -59,6 +60,11 @@ func serve(ctx context.Context, f *flag.FlagSet, io stdio) error {
 		return err
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	makers, err := rsakey.New()
+	if err != nil {
+		return err
+	}
+	cfg.MakeRSA = makers.Make
 	defer server.HoldHeap()()
 	err = server.Run(ctx, cfg, func(url string) { fmt.Fprintf(io.out, "ready %s\n", url) })
 	return explain(err, cfg)

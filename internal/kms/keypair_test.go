@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -173,6 +174,43 @@ func TestRSAKeysQueue(t *testing.T) {
 	stop()
 	if _, err := f.s.newPrivate(gone, "RSA_2048"); !errors.Is(err, context.Canceled) {
 		t.Errorf("the slot is free and the caller has gone: %v", err)
+	}
+}
+
+// TestRSAKeysFromElsewhere: what makes RSA keys is asked for them, and replaced
+// when it fails for another reason than that the caller has gone.
+func TestRSAKeysFromElsewhere(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ready := private(t, "RSA_2048").(*rsa.PrivateKey)
+	var fail error
+	var asked []int
+	f.s.MakeRSA = func(_ context.Context, bits int) (*rsa.PrivateKey, error) {
+		asked = append(asked, bits)
+		return ready, fail
+	}
+	id := f.newKey("RSA_2048", usageSign)
+	want, err := x509.MarshalPKIXPublicKey(&ready.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(f.publicKey(id), want) {
+		t.Error("the key is another one")
+	}
+	fail = errors.New("no process")
+	if bytes.Equal(f.publicKey(f.newKey("RSA_2048", usageSign)), want) {
+		t.Error("a key that came with an error is used")
+	}
+	ctx, stop := context.WithCancel(f.admin())
+	f.s.MakeRSA = func(context.Context, int) (*rsa.PrivateKey, error) {
+		stop()
+		return nil, context.Canceled
+	}
+	if _, err := f.s.newPrivate(ctx, "RSA_2048"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller has gone: %v", err)
+	}
+	if !slices.Equal(asked, []int{2048, 2048}) {
+		t.Errorf("asked for %v bits", asked)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -72,21 +74,36 @@ func (s *Service) newPair(ctx context.Context, name kmsapi.KeySpec) (private, pu
 	return private, public, nil
 }
 
-// newPrivate makes a private key. RSA keys come one at a time: each takes up to
-// seconds of one processor, which the other requests must not lose altogether.
+// newPrivate makes a private key.
 func (s *Service) newPrivate(ctx context.Context, name kmsapi.KeySpec) (any, error) {
-	if rsaBits(name) > 0 {
-		leave, err := s.making.enter(ctx, callerAccount(ctx))
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
+	var key any
+	var err error
+	if bits := rsaBits(name); bits > 0 {
+		key, err = s.newRSA(ctx, bits)
+	} else {
+		key, err = generatePrivate(name)
 	}
-	key, err := generatePrivate(name)
 	if err != nil {
 		return nil, fmt.Errorf("kms: generate %s: %w", name, err)
 	}
 	return key, nil
+}
+
+// newRSA makes an RSA key. They come one at a time: each takes up to seconds of
+// one processor, which the other requests must not lose altogether.
+func (s *Service) newRSA(ctx context.Context, bits int) (*rsa.PrivateKey, error) {
+	leave, err := s.making.enter(ctx, callerAccount(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if s.MakeRSA != nil {
+		key, err := s.MakeRSA(ctx, bits)
+		if err == nil || ctx.Err() != nil {
+			return key, err
+		}
+	}
+	return rsa.GenerateKey(rand.Reader, bits)
 }
 
 // addMaterial gives the key a new version of its material. The caller holds

@@ -134,12 +134,9 @@ func macSize(name kmsapi.KeySpec) int {
 	return 0
 }
 
-// generatePrivate makes a private key of a spec. RSA keys take seconds of CPU: see
-// Service.newPrivate.
+// generatePrivate makes a private key of a spec that is not RSA: see
+// Service.newRSA.
 func generatePrivate(name kmsapi.KeySpec) (any, error) {
-	if bits := rsaBits(name); bits > 0 {
-		return rsa.GenerateKey(rand.Reader, bits)
-	}
 	if c := curveOf(name); c != nil {
 		return ecdsa.GenerateKey(c, rand.Reader)
 	}

@@ -3,6 +3,7 @@ package kms
 import (
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/hex"
 	"errors"
 	"sync"
@@ -46,6 +47,9 @@ type Config struct {
 	// LinkedRole makes the service-linked role of a service in the caller's account
 	// unless it is there; nil: nothing. It is called in the commit that needs the role.
 	LinkedRole func(ctx context.Context, service string) error
+	// MakeRSA makes an RSA key of a size in bits, or fails with the end of ctx; nil:
+	// package crypto/rsa does. After another failure it does, too.
+	MakeRSA func(ctx context.Context, bits int) (*rsa.PrivateKey, error)
 	// Proxies reaches the proxies of external key stores; nil: one with the
 	// system's certificate authorities.
 	Proxies *xks.Client

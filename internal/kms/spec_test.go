@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/fips140"
+	"crypto/rand"
 	"crypto/rsa"
 	"encoding/asn1"
 	"encoding/hex"
@@ -76,7 +77,13 @@ func (f *fixture) keyWith(name kmsapi.KeySpec, usage kmsapi.KeyUsageType, privat
 // private makes a private key outside of KMS.
 func private(t testing.TB, name kmsapi.KeySpec) any {
 	t.Helper()
-	key, err := generatePrivate(name)
+	var key any
+	var err error
+	if bits := rsaBits(name); bits > 0 {
+		key, err = rsa.GenerateKey(rand.Reader, bits)
+	} else {
+		key, err = generatePrivate(name)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

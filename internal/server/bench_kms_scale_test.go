@@ -17,6 +17,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/client"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
+	"github.com/sagekeep/sagekeep/internal/rsakey"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
 )
 
@@ -259,7 +260,11 @@ func benchUser(b *testing.B, admin *client.Client, name string) benchPrincipal {
 // take turns of two seconds.
 func BenchmarkKMSBesideRSA(b *testing.B) {
 	defer HoldHeap()()
-	s, c := startServer(b)
+	maker, err := rsakey.New()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, c := startServerWith(b, Config{DataDir: filepath.Join(b.TempDir(), "data"), MakeRSA: maker.Make})
 	id := makeKey(b, s)
 	in := &kmsapi.GenerateDataKeyInput{KeyId: id, KeySpec: kmsapi.DataKeySpecAes256}
 	var p50s, p99s [2][]float64

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,7 +42,10 @@ type Config struct {
 	// KeyProxies says how the proxies of external key stores are reached: at
 	// another address than port 443 of their name, and how long they have.
 	KeyProxies xks.Config
-	Log        *slog.Logger
+	// MakeRSA makes an RSA key of a size in bits elsewhere than in this process,
+	// which it would hold up; nil: here.
+	MakeRSA func(ctx context.Context, bits int) (*rsa.PrivateKey, error)
+	Log     *slog.Logger
 
 	// freeSpace replaces the file system's answer, to test what a full disk does.
 	freeSpace func() (free, total uint64, err error)

@@ -18,6 +18,7 @@ import (
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	s3api "github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/internal/client"
+	"github.com/sagekeep/sagekeep/internal/rsakey"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
 )
 
@@ -25,6 +26,13 @@ import (
 const crashDir = "SAGEKEEP_CRASH_TEST_DIR"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == rsakey.Argument {
+		if err := rsakey.Serve(os.Stdin, os.Stdout, os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if dir := os.Getenv(crashDir); dir != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()

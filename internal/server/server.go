@@ -150,6 +150,7 @@ func (s *Server) wire() {
 		LinkedRole: s.linkedRole,
 		Throttling: kms.Throttling(s.cfg.KMSQuotas),
 		Proxies:    xks.New(s.cfg.KeyProxies),
+		MakeRSA:    s.cfg.MakeRSA,
 	})
 	s.iam.Register(s.registry)
 	s.organizations.Register(s.registry)

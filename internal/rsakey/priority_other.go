@@ -1,0 +1,6 @@
+//go:build !linux
+
+package rsakey
+
+// whenIdle does nothing: such a priority is Linux's.
+func whenIdle() (ordinary func()) { return func() {} }

@@ -1,0 +1,138 @@
+// Package rsakey makes RSA keys in a process of their own, which runs when the
+// processors have nothing else to do.
+//
+// A key of 4,096 bits takes half a second of one processor, and up to several.
+// Inside the server that second is taken from requests: a thread of lower
+// priority there could hold up the runtime's pauses, and with them everything.
+package rsakey
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"time"
+)
+
+// Argument is the first argument of a program that makes a key with Serve. The
+// second is the size in bits.
+const Argument = "make-rsa-key"
+
+// patience is how long a key may wait for idle processors. A busy machine makes
+// it at ordinary priority then.
+const patience = 3 * time.Second
+
+// maxEncoded bounds what a key process writes: a key of 4,096 bits takes 2,376
+// bytes.
+const maxEncoded = 8 << 10
+
+// Maker makes keys with a program.
+type Maker struct {
+	// Program calls Serve when its first argument is Argument.
+	Program string
+}
+
+// New returns a maker whose key processes are this program.
+func New() (*Maker, error) {
+	// What runs is meant, also when an upgrade has replaced the file since.
+	if runtime.GOOS == "linux" {
+		if _, err := os.Stat("/proc/self/exe"); err == nil {
+			return &Maker{Program: "/proc/self/exe"}, nil
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("rsakey: %w", err)
+	}
+	return &Maker{Program: self}, nil
+}
+
+// Make returns a new key of a size, one of 2,048, 3,072 and 4,096 bits. The end
+// of ctx ends the process.
+func (m *Maker) Make(ctx context.Context, bits int) (*rsa.PrivateKey, error) {
+	cmd := exec.CommandContext(ctx, m.Program, Argument, strconv.Itoa(bits))
+	// Nothing else of the environment is a key's business.
+	cmd.Env = []string{"GODEBUG=" + os.Getenv("GODEBUG")}
+	stdin, err := cmd.StdinPipe() // its end tells the process that nobody waits
+	if err != nil {
+		return nil, fmt.Errorf("rsakey: %w", err)
+	}
+	defer stdin.Close()
+	out := &bounded{b: make([]byte, 0, maxEncoded)}
+	defer clear(out.b[:cap(out.b)])
+	cmd.Stdout = out
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, fmt.Errorf("rsakey: key process: %w", err)
+	}
+	return decode(out.b, bits)
+}
+
+// decode checks what a key process has written.
+func decode(der []byte, bits int) (*rsa.PrivateKey, error) {
+	k, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, errors.New("rsakey: the key process wrote no key") // err may quote it
+	}
+	key, ok := k.(*rsa.PrivateKey)
+	if !ok || key.N.BitLen() != bits {
+		return nil, errors.New("rsakey: the key process wrote another kind of key")
+	}
+	return key, nil
+}
+
+// bounded keeps what is written to it, in place.
+type bounded struct{ b []byte }
+
+func (w *bounded) Write(p []byte) (int, error) {
+	if len(p) > cap(w.b)-len(w.b) {
+		return 0, errors.New("too long for a key")
+	}
+	w.b = append(w.b, p...)
+	return len(p), nil
+}
+
+// Serve is the key process: it writes one key, as PKCS #8 DER, and returns. It
+// ends the process when in ends before that.
+func Serve(in io.Reader, out io.Writer, bits string) error {
+	n, err := strconv.Atoi(bits)
+	if err != nil || n != 2048 && n != 3072 && n != 4096 {
+		return fmt.Errorf("rsakey: a key of %q bits", bits)
+	}
+	go func() {
+		_, _ = bufio.NewReader(in).ReadByte()
+		os.Exit(1)
+	}()
+	var key *rsa.PrivateKey
+	made := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		ordinary := whenIdle()
+		rescue := time.AfterFunc(patience, ordinary)
+		defer rescue.Stop()
+		key, err = rsa.GenerateKey(rand.Reader, n)
+		made <- err
+	}()
+	if err := <-made; err != nil {
+		return fmt.Errorf("rsakey: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("rsakey: %w", err)
+	}
+	defer clear(der)
+	if _, err := out.Write(der); err != nil {
+		return fmt.Errorf("rsakey: %w", err)
+	}
+	return nil
+}
