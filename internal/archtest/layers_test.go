@@ -39,6 +39,7 @@ var layers = map[string]layer{
 	"internal/jobs":     foundation,
 	"internal/netguard": foundation,
 	"internal/oidc":     foundation,
+	"internal/rsakey":   foundation,
 	"internal/sample":   foundation,
 	"internal/seal":     foundation,
 	"internal/secret":   foundation,
