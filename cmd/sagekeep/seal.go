@@ -141,7 +141,8 @@ func sealMigrate(ctx context.Context, f *flag.FlagSet, io stdio) error {
 		return usagef("--to: %s", err)
 	}
 	in := server.MigrateInput{To: spec.String()}
-	return changeSeal(ctx, f, io, "MigrateSeal", in, func(cfg server.Config) (server.SealChange, error) { return server.MigrateSeal(ctx, cfg, in) })
+	return changeSeal(ctx, f, io, "MigrateSeal", func(proof string) any { in.Proof = proof; return in },
+		func(cfg server.Config) (server.SealChange, error) { return server.MigrateSeal(ctx, cfg, in) })
 }
 
 func sealRotate(ctx context.Context, f *flag.FlagSet, io stdio) error {
@@ -149,17 +150,22 @@ func sealRotate(ctx context.Context, f *flag.FlagSet, io stdio) error {
 		return usagef("--data-dir is missing")
 	}
 	in := server.RotateInput{DestroyPrevious: value(f, "destroy-previous") == "true"}
-	return changeSeal(ctx, f, io, "RotateSeal", in, func(cfg server.Config) (server.SealChange, error) { return server.RotateSeal(ctx, cfg, in) })
+	return changeSeal(ctx, f, io, "RotateSeal", func(proof string) any { in.Proof = proof; return in },
+		func(cfg server.Config) (server.SealChange, error) { return server.RotateSeal(ctx, cfg, in) })
 }
 
-// changeSeal asks the running server, or changes the seal itself.
-func changeSeal(ctx context.Context, f *flag.FlagSet, io stdio, name string, in any, offline func(server.Config) (server.SealChange, error)) error {
+// changeSeal asks the running server, showing it that the caller can read its data
+// directory, or changes the seal itself.
+func changeSeal(ctx context.Context, f *flag.FlagSet, io stdio, name string, in func(proof string) any, offline func(server.Config) (server.SealChange, error)) error {
 	dir := value(f, "data-dir")
 	var done server.SealChange
 	c, err := operator(dir)
 	switch {
 	case err == nil:
-		err = c.Operator(ctx, name, in, &done)
+		var r *server.Running
+		if r, err = server.ReadRunning(dir); err == nil {
+			err = c.Operator(ctx, name, in(r.Proof), &done)
+		}
 	case errors.Is(err, fs.ErrNotExist):
 		cfg := server.Config{
 			DataDir: dir, Seal: value(f, "seal"),

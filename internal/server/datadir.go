@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +42,7 @@ type dataDir struct {
 	lock    *os.File
 	log     *slog.Logger
 	seal    seal.Spec // who holds the root key now
+	proof   string    // of this process, that a caller reads the directory: Running.Proof
 	keys    *envelope.Keys
 	keyring *envelope.Keyring
 	epochs  *envelope.Epochs
@@ -86,7 +88,7 @@ func openDir(ctx context.Context, path string, spec seal.Spec, log *slog.Logger)
 	if err := durable.MakeDir(path); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	d := &dataDir{path: path, seal: spec, log: log}
+	d := &dataDir{path: path, seal: spec, log: log, proof: rand.Text()}
 	var err error
 	if d.lock, err = lockFile(d.file(lockName)); err != nil {
 		return nil, err
@@ -244,7 +246,16 @@ type Running struct {
 	URL string `json:"url"`
 	// CA is the PEM certificate to trust when the server made its own.
 	CA string `json:"ca,omitempty"`
+	// Proof is a secret of this start: who sends it can read the data directory
+	// now, which a copy of the operator key does not show.
+	Proof string `json:"proof,omitempty"`
 }
+
+// Format writes all but the proof, whatever the verb.
+func (r Running) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "server.Running(%d %s)", r.PID, r.URL) }
+
+// LogValue implements slog.LogValuer without the proof.
+func (r Running) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 
 // Alive reports whether the server that wrote the file still runs: its process,
 // and what answers at its address. The pid alone is not enough, for another

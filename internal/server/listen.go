@@ -81,7 +81,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, url, ca string, read
 		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
 	}
-	if err := writeRunning(s.dir.path, &Running{PID: os.Getpid(), URL: url, CA: ca}); err != nil {
+	if err := writeRunning(s.dir.path, &Running{PID: os.Getpid(), URL: url, CA: ca, Proof: s.dir.proof}); err != nil {
 		return err
 	}
 	defer s.removeRunning()

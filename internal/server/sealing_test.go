@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +18,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/seal"
+	"github.com/sagekeep/sagekeep/internal/sigv4"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
@@ -37,8 +41,8 @@ func operatorRecords(t *testing.T, s *Server) []string {
 			}
 			names = append(names, name)
 		}
-		if strings.Contains(string(rec.Data), "hunter2") {
-			t.Errorf("a record shows a password: %s", rec.Data)
+		if strings.Contains(string(rec.Data), "hunter2") || strings.Contains(string(rec.Data), s.dir.proof) {
+			t.Errorf("a record shows a secret: %s", rec.Data)
 		}
 	}
 	return names
@@ -63,7 +67,9 @@ func TestSealChangesAreRecorded(t *testing.T) {
 	s := openTest(t, Config{DataDir: filepath.Join(t.TempDir(), "data")})
 	to := "file:" + filepath.Join(t.TempDir(), "root.key")
 	call := func(name, body string) error {
-		_, err := s.offline(t.Context(), name, func(ctx context.Context) (any, error) { return s.operatorCalls()[name](ctx, []byte(body)) })
+		ctx := arrived(httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:4566/", http.NoBody))
+		body = strings.Replace(body, "{", `{"proof":"`+s.dir.proof+`",`, 1)
+		_, err := s.offline(ctx, name, func(ctx context.Context) (any, error) { return s.operatorCalls()[name](ctx, []byte(body)) })
 		return err
 	}
 	if err := call("MigrateSeal", `{"to":"`+to+`"}`); err != nil {
@@ -73,7 +79,7 @@ func TestSealChangesAreRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, bad := range map[string]string{
-		"no seal": `{}`, "unknown": `{"to":"vault:x"}`, "a password": `{"to":"exec:https://a:hunter2@example.com"}`, "not JSON": `[`,
+		"no seal": `{"to":""}`, "unknown": `{"to":"vault:x"}`, "a password": `{"to":"exec:https://a:hunter2@example.com"}`, "not JSON": `{"to":1}`,
 		"no program": `{"to":"exec:/nonexistent/plugin"}`,
 	} {
 		if err := call("MigrateSeal", bad); err == nil || strings.Contains(err.Error(), "hunter2") {
@@ -97,26 +103,90 @@ func TestSealChangesAreRecorded(t *testing.T) {
 func TestSealIsChangedLocally(t *testing.T) {
 	t.Parallel()
 	s := openTest(t, Config{DataDir: filepath.Join(t.TempDir(), "data")})
+	proof := s.dir.proof
 	for _, c := range []struct {
-		peer, own string
-		local     bool
+		name, peer, own, host, header, proof string
+		local                                bool
 	}{
-		{"127.0.0.1", "127.0.0.1", true},
-		{"::1", "::1", true},
-		{"10.0.0.5", "10.0.0.5", true},
-		{"10.0.0.6", "10.0.0.5", false},
-		{"10.0.0.6", "", false},
-		{"", "10.0.0.5", false},
+		{"loopback", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "", proof, true},
+		{"loopback IPv6", "::1", "::1", "[::1]:4566", "", proof, true},
+		{"by name", "127.0.0.1", "127.0.0.1", "localhost:4566", "", proof, true},
+		{"listening everywhere", "::1", "::1", "[::]:4566", "", proof, true},
+		{"without a port", "::1", "::1", "[::1]", "", proof, true},
+		{"own address", "10.0.0.5", "10.0.0.5", "10.0.0.5:4566", "", proof, true},
+		{"another machine", "10.0.0.6", "10.0.0.5", "10.0.0.5:4566", "", proof, false},
+		{"another machine, own address unknown", "10.0.0.6", "", "10.0.0.5:4566", "", proof, false},
+		{"peer unknown", "", "10.0.0.5", "10.0.0.5:4566", "", proof, false},
+		{"public name", "127.0.0.1", "127.0.0.1", "kms.example.com", "", proof, false},
+		{"public address", "127.0.0.1", "127.0.0.1", "198.41.0.4:443", "", proof, false},
+		{"no host", "127.0.0.1", "127.0.0.1", "", "", proof, false},
+		{"no proof", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "", "", false},
+		{"another proof", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "", proof[1:] + "A", false},
+		{"Forwarded", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "Forwarded", proof, false},
+		{"X-Forwarded-For", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "X-Forwarded-For", proof, false},
+		{"X-Forwarded-Proto", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "x-forwarded-proto", proof, false},
+		{"X-Real-IP", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "X-Real-IP", proof, false},
+		{"Via", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "via", proof, false},
 	} {
-		ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.ParseIP(c.own)}))
-		for name, call := range s.operatorCalls() {
-			if name != "MigrateSeal" && name != "RotateSeal" {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
+		r.Host = c.host
+		if c.header != "" {
+			r.Header.Set(c.header, "10.0.0.6")
+		}
+		ctx := context.WithValue(arrived(r), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.ParseIP(c.own)}))
+		for operation, call := range s.operatorCalls() {
+			var body string
+			switch operation {
+			case "MigrateSeal":
+				body = `{"proof":"` + c.proof + `","to":1}`
+			case "RotateSeal":
+				body = `{"proof":"` + c.proof + `","destroyPrevious":1}`
+			default:
 				continue
 			}
-			_, err := s.record(ctx, c.peer, "test", name, func(ctx context.Context) (any, error) { return call(ctx, []byte("[")) })
+			_, err := s.record(ctx, c.peer, "test", operation, func(ctx context.Context) (any, error) { return call(ctx, []byte(body)) })
 			if code := schema.AsError(err).Code; (code == "InvalidRequest") != c.local || (code == "AccessDenied") == c.local {
-				t.Errorf("%s from %q to %q: %v", name, c.peer, c.own, err)
+				t.Errorf("%s: %s: %v", c.name, operation, err)
 			}
+		}
+	}
+}
+
+// TestSealBehindProxy: a proxy on the server's machine makes nobody local, also
+// one that says nothing of itself.
+func TestSealBehindProxy(t *testing.T) {
+	t.Parallel()
+	s, c := startServer(t)
+	proofless := RotateInput{}
+	proven := RotateInput{Proof: s.dir.proof}
+	target, err := url.Parse(c.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []struct {
+		name    string
+		rewrite func(*httputil.ProxyRequest)
+		in      RotateInput
+		local   bool
+	}{
+		{"none", nil, proven, true},
+		{"none, no proof", nil, proofless, false},
+		{"silent", func(*httputil.ProxyRequest) {}, proofless, false},
+		{"usual", func(r *httputil.ProxyRequest) { r.SetXForwarded() }, proven, false},
+	} {
+		op := *c.As(sigv4.Credential{AccessKeyID: s.creds.Operator.AccessKeyID, Secret: s.creds.Operator.SecretAccessKey})
+		if p.rewrite != nil {
+			op.Endpoint = listen(t, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+				r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
+				p.rewrite(r)
+			}})
+		}
+		var done SealChange
+		switch err := op.Operator(t.Context(), "RotateSeal", p.in, &done); {
+		case p.local && err != nil:
+			t.Errorf("proxy %s: %v", p.name, err)
+		case !p.local && schema.AsError(err).Code != "AccessDenied":
+			t.Errorf("proxy %s: %v, want AccessDenied", p.name, err)
 		}
 	}
 }
