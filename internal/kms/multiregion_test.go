@@ -280,12 +280,20 @@ func TestUpdatePrimaryRegion(t *testing.T) {
 	f.encrypted(f.admin(), id, nil) // it goes on to serve
 	wantError(t, "DisableKey while Updating", second(try(f.admin(), f, kmsapi.DisableKey, &kmsapi.DisableKeyInput{KeyId: id})), "KMSInvalidStateException", arnOf(id)+" is updating.")
 	wantError(t, "ReplicateKey while Updating", second(try(there, f, kmsapi.ReplicateKey, &kmsapi.ReplicateKeyInput{KeyId: id, ReplicaRegion: "eu-west-1"})), "KMSInvalidStateException", keyARN(elsewhere, home, id)+" is updating.")
+	moveOn := func(to string) error {
+		return second(try(there, f, kmsapi.UpdatePrimaryRegion, &kmsapi.UpdatePrimaryRegionInput{KeyId: id, PrimaryRegion: to}))
+	}
+	wantError(t, "UpdatePrimaryRegion while Updating", moveOn(third), "KMSInvalidStateException", keyARN(elsewhere, home, id)+" is updating.")
 	f.pass(settling)
 	for _, r := range []string{region, elsewhere, third} {
 		if m := f.describeIn(r, id); m.KeyState != "Enabled" {
 			t.Errorf("the key in %s is %s", r, m.KeyState)
 		}
 	}
+	f.plant(id, func(k *keyRow) { k.State = kmsapi.KeyStateUpdating })
+	wantError(t, "to a replica that is Updating", moveOn(region), "KMSInvalidStateException", arnOf(id)+" is updating.")
+	f.plant(id, func(k *keyRow) { k.State = kmsapi.KeyStateEnabled })
+	f.wantLayout(id, elsewhere, region, third)
 	must(there, f, kmsapi.ReplicateKey, &kmsapi.ReplicateKeyInput{KeyId: id, ReplicaRegion: "eu-west-1"})
 	f.pass(settling)
 	f.wantLayout(id, elsewhere, region, third, "eu-west-1")

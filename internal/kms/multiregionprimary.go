@@ -30,7 +30,7 @@ func movable(k *keyRow, region string) error {
 	case !slices.Contains(k.Replicas, region):
 		return kmsapi.NotFoundException("Key '%s' does not exist", keyARN(region, k.Account, k.ID))
 	}
-	return inState(k, kmsapi.KeyStateEnabled, kmsapi.KeyStateUpdating)
+	return inState(k, kmsapi.KeyStateEnabled)
 }
 
 // UpdatePrimaryRegion makes the replica in a Region the primary of its
@@ -39,10 +39,13 @@ func movable(k *keyRow, region string) error {
 //
 // Errors: UnsupportedOperationException for keys that are not multi-Region
 // primary keys; NotFoundException without a replica in the Region;
-// DisabledException and KMSInvalidStateException for either key;
-// AccessDeniedException without kms:UpdatePrimaryRegion on the replica too.
+// DisabledException and KMSInvalidStateException for either key, also while it is
+// Updating after the last move; AccessDeniedException without
+// kms:UpdatePrimaryRegion on the replica too.
 //
-// Source: AWS KMS API Reference, UpdatePrimaryRegion.
+// Source: AWS KMS API Reference, UpdatePrimaryRegion; AWS KMS Developer Guide,
+// "Change the primary key in a set of multi-Region keys": both keys are Enabled
+// when it starts.
 func (s *Service) UpdatePrimaryRegion(ctx context.Context, in *kmsapi.UpdatePrimaryRegionInput) (*schemaNothing, error) {
 	k, _, err := s.resolve(ctx, in.KeyId, false)
 	if err != nil {
@@ -70,7 +73,7 @@ func (s *Service) UpdatePrimaryRegion(ctx context.Context, in *kmsapi.UpdatePrim
 		}
 		i := slices.IndexFunc(set.others, func(o *keyRow) bool { return o.Region == in.PrimaryRegion })
 		to := set.others[i]
-		if err := inState(to, kmsapi.KeyStateEnabled, kmsapi.KeyStateUpdating); err != nil {
+		if err := inState(to, kmsapi.KeyStateEnabled); err != nil {
 			return err
 		}
 		for _, moved := range []*keyRow{set.keyRow, to} {

@@ -258,7 +258,7 @@ var stateTable = []struct {
 		_, err := try(s.f.admin(), s.f, kmsapi.ReplicateKey, &kmsapi.ReplicateKeyInput{KeyId: s.key, ReplicaRegion: elsewhere})
 		return err
 	}},
-	{"UpdatePrimaryRegion", "ok 1 3 5 11 14 ok 3r", func(s *subject) error {
+	{"UpdatePrimaryRegion", "ok 1 3 5 11 14 15 3r", func(s *subject) error {
 		_, err := try(s.f.admin(), s.f, kmsapi.UpdatePrimaryRegion, &kmsapi.UpdatePrimaryRegionInput{KeyId: s.key, PrimaryRegion: elsewhere})
 		return err
 	}},
