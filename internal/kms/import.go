@@ -43,7 +43,8 @@ func importParametersCall(in *kmsapi.GetParametersForImportInput) call {
 // the token that belongs to it. Both serve one import within 24 hours.
 //
 // Errors: UnsupportedOperationException for keys of another origin, algorithms
-// that AWS does not have for the key, and SHA-1 in FIPS 140 mode;
+// that AWS does not have for the key, and in FIPS 140 mode for SHA-1 and for keys
+// of specs outside the module;
 // KMSInvalidStateException; ThrottlingException when too many wait for an RSA key.
 //
 // Source: AWS KMS API Reference, GetParametersForImport.
@@ -53,6 +54,9 @@ func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetPara
 		return nil, err
 	}
 	if err := importing(&k.keyRow, kmsapi.KeyStateEnabled, kmsapi.KeyStateDisabled, kmsapi.KeyStatePendingImport); err != nil {
+		return nil, err
+	}
+	if err := checkSpec(k.Spec); err != nil {
 		return nil, err
 	}
 	if err := checkWrapping(k.Spec, in.WrappingAlgorithm, in.WrappingKeySpec); err != nil {
@@ -139,7 +143,8 @@ func incorrectMaterial(format string, args ...any) error {
 // IncorrectKeyMaterialException for material of another kind or size, and for
 // other material than the request says; KMSInvalidStateException, also while
 // other new material waits for a rotation; UnsupportedOperationException for
-// keys of another origin and new material in a replica; ValidationException.
+// keys of another origin, new material in a replica, and in FIPS 140 mode for
+// keys of specs outside the module; ValidationException.
 //
 // Source: AWS KMS API Reference, ImportKeyMaterial.
 func (s *Service) ImportKeyMaterial(ctx context.Context, in *kmsapi.ImportKeyMaterialInput) (*kmsapi.ImportKeyMaterialOutput, error) {
@@ -152,6 +157,9 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, in *kmsapi.ImportKeyMat
 		return nil, err
 	}
 	if err := takesImport(&k.keyRow); err != nil {
+		return nil, err
+	}
+	if err := checkSpec(k.Spec); err != nil {
 		return nil, err
 	}
 	if err := checkImport(&k.keyRow, in); err != nil {

@@ -480,6 +480,32 @@ func testImportFIPS(t *testing.T) {
 	f.imported(id, material1, nil)
 	blob := f.encrypted(f.admin(), id, nil)
 	must(f.admin(), f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: blob})
+	f.refusesSpec("ECC_SECG_P256K1")
+}
+
+// refusesSpec tries to import a key of a spec outside the FIPS 140 module into a
+// key from a time without enforcement.
+func (f *fixture) refusesSpec(name kmsapi.KeySpec) {
+	f.Helper()
+	const code = "UnsupportedOperationException"
+	message := "KeySpec " + string(name) + " is not available in FIPS 140 mode."
+	_, err := try(f.admin(), f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{KeySpec: name, KeyUsage: usageSign, Origin: kmsapi.OriginTypeExternal})
+	wantError(f, "CreateKey", err, code, message)
+	var id string
+	in := &kmsapi.ImportKeyMaterialInput{ExpirationModel: forGood}
+	fips140.WithoutEnforcement(func() {
+		id = f.emptyKey(name, usageSign)
+		der, err := encodePrivate(private(f, name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		in.KeyId, in.ImportToken, in.EncryptedKeyMaterial = id, f.importToken(id, wrapAES), wrapped(f, wrapAES, der)
+	})
+	_, err = try(f.admin(), f, kmsapi.GetParametersForImport, &kmsapi.GetParametersForImportInput{KeyId: id, WrappingAlgorithm: wrapOAEP, WrappingKeySpec: "RSA_2048"})
+	wantError(f, "GetParametersForImport", err, code, message)
+	_, err = try(f.admin(), f, kmsapi.ImportKeyMaterial, in)
+	wantError(f, "ImportKeyMaterial", err, code, message)
+	f.wantState(id, "PendingImport")
 }
 
 // TestImportConditions: the condition keys of the import operations.
