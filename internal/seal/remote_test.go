@@ -231,13 +231,24 @@ func TestSocketFailures(t *testing.T) {
 	}
 }
 
+// privateDir returns a temporary directory that no group may write, whatever the
+// umask.
+func privateDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // script writes a shell script and returns a seal that runs it.
 func script(t *testing.T, text string) (*remote, *bytes.Buffer) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("shell scripts are of Unix")
 	}
-	path := filepath.Join(t.TempDir(), "plugin")
+	path := filepath.Join(privateDir(t), "plugin")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -373,7 +384,7 @@ func TestExampleScript(t *testing.T) {
 		text.WriteString(strings.TrimPrefix(line, "    "))
 	}
 	plugin := func() Seal {
-		dir := t.TempDir()
+		dir := privateDir(t)
 		cmd := exec.Command("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=seal", "-days", "2", "-keyout", "key.pem", "-out", "cert.pem")
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
