@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -53,8 +54,12 @@ func (s *Service) isManagedAlias(ctx context.Context, ref *keyRef) bool {
 }
 
 // createManagedKey makes the AWS managed key of ref's alias. Two callers at once
-// make one.
+// make one. It fails inside a transaction: whoever holds the store's writer lock
+// must not wait for s.wrapping, whose holders wait for that lock.
 func (s *Service) createManagedKey(ctx context.Context, ref *keyRef) error {
+	if s.Store.InTransaction(ctx) {
+		return fmt.Errorf("kms: %s is not there yet and is not made inside a transaction", ref.alias)
+	}
 	service := strings.TrimPrefix(ref.alias, awsAliases)
 	k := keyRow{
 		ID: newID(false), Account: ref.account, Region: ref.region, Description: managedKeys[service],
