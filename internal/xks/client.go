@@ -118,7 +118,7 @@ func (c *Client) Health(ctx context.Context, p Proxy, r Request) (*Health, error
 //
 // Errors: an *Error.
 func (c *Client) KeyMetadata(ctx context.Context, p Proxy, id string, r Request) (*KeyMetadata, error) {
-	body, err := c.call(ctx, p, "/keys/"+id+"/metadata", struct {
+	body, err := c.callKey(ctx, p, id, "/metadata", struct {
 		Request Request `json:"requestMetadata"`
 	}{r})
 	if err != nil {
@@ -136,7 +136,7 @@ const algorithm = "AES_GCM"
 //
 // Errors: an *Error.
 func (c *Client) Encrypt(ctx context.Context, p Proxy, id string, r Request, plaintext, aad []byte) (*Ciphertext, error) {
-	body, err := c.call(ctx, p, "/keys/"+id+"/encrypt", struct {
+	body, err := c.callKey(ctx, p, id, "/encrypt", struct {
 		Request   Request `json:"requestMetadata"`
 		AAD       []byte  `json:"additionalAuthenticatedData,omitempty"`
 		Plaintext []byte  `json:"plaintext"`
@@ -153,7 +153,7 @@ func (c *Client) Encrypt(ctx context.Context, p Proxy, id string, r Request, pla
 //
 // Errors: an *Error.
 func (c *Client) Decrypt(ctx context.Context, p Proxy, id string, r Request, sealed *Ciphertext, aad []byte) ([]byte, error) {
-	body, err := c.call(ctx, p, "/keys/"+id+"/decrypt", struct {
+	body, err := c.callKey(ctx, p, id, "/decrypt", struct {
 		Request Request `json:"requestMetadata"`
 		AAD     []byte  `json:"additionalAuthenticatedData,omitempty"`
 		*Ciphertext
@@ -164,6 +164,40 @@ func (c *Client) Decrypt(ctx context.Context, p Proxy, id string, r Request, sea
 	}
 	defer clear(body)
 	return parsePlaintext(body, len(sealed.Bytes))
+}
+
+// maxKeyID is how long the id of an external key may be, in characters.
+const maxKeyID = 128
+
+// validKeyID reports whether a proxy is asked for an id as it is. Of what the API
+// allows, the names of this and of the upper directory do not get there: whoever
+// reads the path takes them out.
+//
+// Source: proxy API specification, "API operations"; RFC 3986 section 5.2.4.
+func validKeyID(id string) bool {
+	if id == "" || len(id) > maxKeyID || id == "." || id == ".." {
+		return false
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+var errKeyID = errors.New("no external key can have this id")
+
+// callKey sends a request about an external key.
+//
+// Errors: an *Error; KeyNotFoundException, without asking, for what is no id.
+func (c *Client) callKey(ctx context.Context, p Proxy, id, operation string, message any) ([]byte, error) {
+	if !validKeyID(id) {
+		return nil, &Error{Name: KeyNotFoundException, cause: errKeyID}
+	}
+	return c.call(ctx, p, "/keys/"+id+operation, message)
 }
 
 // call sends a request, once more when the proxy did not answer.

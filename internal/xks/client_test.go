@@ -111,6 +111,40 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestKeyIDs: an id that the path of a request would not bring to the proxy as it
+// is names no key, and the proxy is not asked.
+func TestKeyIDs(t *testing.T) {
+	t.Parallel()
+	p, c := start(t)
+	var asked atomic.Int32
+	for _, api := range []string{"metadata", "encrypt", "decrypt"} {
+		p.Answer(api, func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(`{"errorName":"InvalidKeyUsageException"}`))
+		})
+	}
+	for id, sent := range map[string]bool{
+		"k": true, "...": true, ".k": true, "k.": true, "a..b": true, "-": true, "_": true, strings.Repeat("k", 128): true,
+		".": false, "..": false, "": false, "a/b": false, "../k": false, "%2e": false, "a?b": false, "a#b": false, "é": false, strings.Repeat("k", 129): false,
+	} {
+		want, wantAsked := xks.InvalidKeyUsageException, int32(3)
+		if !sent {
+			want, wantAsked = xks.KeyNotFoundException, 0
+		}
+		asked.Store(0)
+		_, err := c.KeyMetadata(t.Context(), p.Target(), id, request)
+		wantName(t, "metadata of "+id, err, want)
+		_, err = c.Encrypt(t.Context(), p.Target(), id, request, []byte("x"), nil)
+		wantName(t, "encrypt under "+id, err, want)
+		_, err = c.Decrypt(t.Context(), p.Target(), id, request, &xks.Ciphertext{Bytes: []byte("x")}, nil)
+		wantName(t, "decrypt under "+id, err, want)
+		if n := asked.Load(); n != wantAsked {
+			t.Errorf("the proxy was asked %d times for key %q, want %d", n, id, wantAsked)
+		}
+	}
+}
+
 func TestBadAnswers(t *testing.T) {
 	t.Parallel()
 	p, c := start(t)
