@@ -3,6 +3,7 @@ package kms
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 
@@ -133,7 +134,12 @@ func checkPolicyName(name *string) error {
 	return nil
 }
 
-// GetKeyPolicy returns the key policy as it was put.
+// GetKeyPolicy returns the key policy as it was put, but for its principals: an
+// account's id is shown as the ARN of its root user, a user or role that is gone
+// as its unique id, a renamed one by its new ARN.
+//
+// Source: IAM User Guide, "AWS JSON policy elements: Principal": services may turn
+// the short form of an account into the ARN.
 func (s *Service) GetKeyPolicy(ctx context.Context, in *kmsapi.GetKeyPolicyInput) (*kmsapi.GetKeyPolicyOutput, error) {
 	if err := checkPolicyName(in.PolicyName); err != nil {
 		return nil, err
@@ -142,9 +148,16 @@ func (s *Service) GetKeyPolicy(ctx context.Context, in *kmsapi.GetKeyPolicyInput
 	if err != nil {
 		return nil, err
 	}
-	names, err := s.Principals.NamesNow(ctx, k.PolicyPrincipals)
+	names := map[string]string{}
+	now, err := s.Principals.NamesNow(ctx, k.PolicyPrincipals)
 	if err != nil {
 		return nil, err
+	}
+	maps.Copy(names, now)
+	for _, ref := range k.policy.Principals() {
+		if ref.Form == authz.FormAccount && ref.Value == ref.Account {
+			names[ref.Value] = rootARN(ref.Account)
+		}
 	}
 	text, err := authz.RenamePrincipals(k.Policy, names)
 	if err != nil {

@@ -40,3 +40,30 @@ func TestPolicyOfDeletedPrincipal(t *testing.T) {
 	_, err = try(f.admin(), f, kmsapi.PutKeyPolicy, &kmsapi.PutKeyPolicyInput{KeyId: id, Policy: want})
 	wantError(t, "an id that is nobody's", err, "MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals.")
 }
+
+// TestPolicyOfAccounts: the short form of an account is shown as the ARN of its
+// root user, where it is a principal and nowhere else.
+func TestPolicyOfAccounts(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const policy = `{"Version":"2012-10-17","Id":"111122223333","Statement":[
+		{"Sid":"111122223333", "Effect":"Allow", "Principal":{"AWS":"111122223333"}, "Action":"kms:*", "Resource":"*"},
+		{"Effect":"Allow","Principal":{"AWS":["444455556666","arn:aws:iam::111122223333:root","999988887777"]},"Action":"kms:Decrypt","Resource":"*",
+		 "Condition":{"StringEquals":{"kms:CallerAccount":["444455556666","111122223333"]}}},
+		{"Effect":"Deny","NotPrincipal":{"AWS":"111122223333"},"Action":"kms:ScheduleKeyDeletion","Resource":"*"}]}`
+	want := strings.NewReplacer(
+		`"Principal":{"AWS":"111122223333"}`, `"Principal":{"AWS":"arn:aws:iam::111122223333:root"}`,
+		`["444455556666","arn`, `["arn:aws:iam::444455556666:root","arn`, `"999988887777"]`, `"arn:aws:iam::999988887777:root"]`,
+		`"NotPrincipal":{"AWS":"111122223333"}`, `"NotPrincipal":{"AWS":"arn:aws:iam::111122223333:root"}`,
+	).Replace(policy)
+	id := f.key(policy)
+	got := *must(f.admin(), f, kmsapi.GetKeyPolicy, &kmsapi.GetKeyPolicyInput{KeyId: id}).Policy
+	if got != want {
+		t.Errorf("policy = %s, want %s", got, want)
+	}
+	// What is shown can be put back, and shows the same.
+	must(f.admin(), f, kmsapi.PutKeyPolicy, &kmsapi.PutKeyPolicyInput{KeyId: id, Policy: got})
+	if again := *must(f.admin(), f, kmsapi.GetKeyPolicy, &kmsapi.GetKeyPolicyInput{KeyId: id}).Policy; again != want {
+		t.Errorf("put back, policy = %s, want %s", again, want)
+	}
+}
