@@ -2,11 +2,9 @@ package kms
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"encoding/hex"
 	"iter"
 	"slices"
 	"time"
@@ -169,15 +167,14 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, in *kmsapi.ImportKeyMat
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := unwrapMaterial(&k.keyRow, &row, key, in.EncryptedKeyMaterial)
+	fresh, ids, err := unwrapMaterial(&k.keyRow, &row, key, in.EncryptedKeyMaterial)
 	defer fresh.erase()
 	if err != nil {
 		return nil, err
 	}
-	id := importedID(&k.keyRow, &fresh)
 	out := &kmsapi.ImportKeyMaterialOutput{KeyId: new(k.arn())}
 	if k.Spec == kmsapi.KeySpecSymmetricDefault {
-		out.KeyMaterialId = new(id)
+		out.KeyMaterialId = new(ids[0])
 	}
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
@@ -185,7 +182,7 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, in *kmsapi.ImportKeyMat
 		if err := takesImport(set.keyRow); err != nil {
 			return err
 		}
-		m, err := s.placeImport(set, in, id)
+		m, err := s.placeImport(set, in, ids)
 		if err != nil {
 			return err
 		}
@@ -219,48 +216,47 @@ func takesImport(k *keyRow) error {
 }
 
 // unwrapMaterial opens what an import sends and reads it as material of the key.
-func unwrapMaterial(k *keyRow, row *importRow, key *rsa.PrivateKey, wrapped []byte) (m newMaterial, err error) {
+// It returns the ids that the material may have, the one for new material first:
+// see encodings.
+func unwrapMaterial(k *keyRow, row *importRow, key *rsa.PrivateKey, wrapped []byte) (m newMaterial, ids []string, err error) {
 	w, ok := wrappingOf(row.Algorithm)
 	if !ok {
-		return m, kmsapi.UnsupportedOperationException("The wrapping algorithm %s is not supported.", row.Algorithm)
+		return m, nil, kmsapi.UnsupportedOperationException("The wrapping algorithm %s is not supported.", row.Algorithm)
 	}
 	if err := w.available(row.Algorithm); err != nil {
-		return m, err
+		return m, nil, err
 	}
 	plain, err := w.unwrap(key, wrapped)
 	if err != nil {
-		return m, kmsapi.InvalidCiphertextException("").Because(err)
+		return m, nil, kmsapi.InvalidCiphertextException("").Because(err)
 	}
 	defer clear(plain)
 	if k.Spec == kmsapi.KeySpecSymmetricDefault {
 		if m.backing, err = secret.New(plain); err != nil {
-			return m, incorrectMaterial("Key material for a symmetric encryption key has 256 bits.")
+			return m, nil, incorrectMaterial("Key material for a symmetric encryption key has 256 bits.")
 		}
-		return m, nil
+		return m, []string{importedID(k, plain)}, nil
 	}
 	private, err := parsePrivate(k.Spec, plain)
 	if err != nil {
-		return m, incorrectMaterial("The key material is not a private key of key spec %s.", k.Spec)
+		return m, nil, incorrectMaterial("The key material is not a private key of key spec %s.", k.Spec)
 	}
 	m.backing = secret.Random()
 	if m.public, err = encodePublic(private); err != nil {
-		return m, incorrectMaterial("The key material is not a private key of key spec %s.", k.Spec)
+		return m, nil, incorrectMaterial("The key material is not a private key of key spec %s.", k.Spec)
 	}
-	m.private, err = encodePrivate(private)
-	return m, err
-}
-
-// importedID is the id of imported material: the same for the same material of
-// the same key, whatever its encoding, in every Region.
-func importedID(k *keyRow, m *newMaterial) string {
-	h := hmac.New(sha256.New, k.ImportSalt)
-	h.Write([]byte("sagekeep kms imported material v1|" + k.ID + "|" + string(k.Spec) + "|"))
-	if m.private != nil {
-		h.Write(m.private)
-	} else {
-		h.Write(m.backing.Bytes())
+	forms, err := encodings(private)
+	if err != nil {
+		return m, nil, err
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	m.private = forms[0]
+	for i, form := range forms {
+		ids = append(ids, importedID(k, form))
+		if i > 0 {
+			clear(form)
+		}
+	}
+	return m, ids, nil
 }
 
 // imported returns the version with the id, also one that waits for a rotation.
@@ -276,8 +272,9 @@ func (k *keyRow) complete() bool {
 	return len(k.Materials) > 0 && !slices.ContainsFunc(k.Materials, func(m materialRow) bool { return m.Wrapped == nil })
 }
 
-// placeImport finds the version that imported material fills, or makes it.
-func (s *Service) placeImport(set *keySet, in *kmsapi.ImportKeyMaterialInput, id string) (*materialRow, error) {
+// placeImport finds the version that imported material fills, or makes it. The
+// first of the material's ids is that of a new one.
+func (s *Service) placeImport(set *keySet, in *kmsapi.ImportKeyMaterialInput, ids []string) (*materialRow, error) {
 	kind := in.ImportType
 	if kind == "" {
 		kind = kmsapi.ImportTypeExistingKeyMaterial
@@ -285,7 +282,12 @@ func (s *Service) placeImport(set *keySet, in *kmsapi.ImportKeyMaterialInput, id
 			kind = kmsapi.ImportTypeNewKeyMaterial
 		}
 	}
-	m := set.imported(id)
+	id, m := ids[0], set.imported(ids[0])
+	for _, other := range ids[1:] {
+		if m == nil {
+			m = set.imported(other)
+		}
+	}
 	switch {
 	case in.KeyMaterialId != nil && *in.KeyMaterialId != id:
 		return nil, incorrectMaterial("The key material is not the one with the id %s.", *in.KeyMaterialId)

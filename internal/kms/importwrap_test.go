@@ -161,7 +161,7 @@ func FuzzImport(f *testing.F) {
 			return
 		}
 		k := keys[withAES]
-		m, err := unwrapMaterial(&k, &importRow{Algorithm: wraps[withAES]}, wrappingKey(), b)
+		m, _, err := unwrapMaterial(&k, &importRow{Algorithm: wraps[withAES]}, wrappingKey(), b)
 		switch {
 		case (err == nil) != bytes.Equal(b, good[withAES]):
 			t.Fatalf("%x: %v", b, err)
