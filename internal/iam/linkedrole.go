@@ -135,20 +135,8 @@ func (s *Service) CreateServiceLinkedRole(ctx context.Context, in *iamapi.Create
 // Errors: NoSuchEntity, also for a role that is not service-linked.
 func (s *Service) DeleteServiceLinkedRole(ctx context.Context, in *iamapi.DeleteServiceLinkedRoleInput) (*iamapi.DeleteServiceLinkedRoleOutput, error) {
 	account := accountOf(ctx)
-	e, err := s.read(ctx, s.roles, in.RoleName)
-	if err != nil {
-		return nil, err
-	}
-	if e.Linked == "" {
-		return nil, notLinked(in.RoleName)
-	}
-	use, err := s.linkedRoleUse(ctx, account, e.Linked)
-	if err != nil {
-		return nil, err
-	}
-	task := deletionRow{Account: account, ID: newDeletionTask(&e), Status: iamapi.DeletionTaskStatusTypeSucceeded, Created: s.stamp()}
-	out := &iamapi.DeleteServiceLinkedRoleOutput{DeletionTaskId: task.ID}
-	err = s.update(ctx, account, func(tx *store.Tx) error {
+	out := new(iamapi.DeleteServiceLinkedRoleOutput)
+	err := s.update(ctx, account, func(tx *store.Tx) error {
 		e, err := s.roles.get(tx, account, in.RoleName)
 		if err != nil {
 			return err
@@ -156,9 +144,16 @@ func (s *Service) DeleteServiceLinkedRole(ctx context.Context, in *iamapi.Delete
 		if e.Linked == "" {
 			return notLinked(in.RoleName)
 		}
+		// In this transaction: what comes to need the role meanwhile would be left
+		// without it.
+		use, err := s.linkedRoleUse(tx.Context(ctx), account, e.Linked)
+		if err != nil {
+			return err
+		}
 		if err := s.forgetDeletions(tx, account); err != nil {
 			return err
 		}
+		task := deletionRow{Account: account, ID: newDeletionTask(&e), Status: iamapi.DeletionTaskStatusTypeSucceeded, Created: s.stamp()}
 		if len(use) > 0 {
 			task.Status, task.Use = iamapi.DeletionTaskStatusTypeFailed, use
 			task.Reason = "The role is in use by resources of " + e.Linked + "."
@@ -170,6 +165,7 @@ func (s *Service) DeleteServiceLinkedRole(ctx context.Context, in *iamapi.Delete
 				return err
 			}
 		}
+		out.DeletionTaskId = task.ID
 		protocol.Respond(ctx, iamapi.DeleteServiceLinkedRole, out)
 		return s.linked.Put(tx, task, account, task.ID)
 	})

@@ -84,7 +84,10 @@ func TestLinkedRoleLife(t *testing.T) {
 	}
 
 	var use []LinkedRoleUse
-	f.s.linkUse = func(_ context.Context, account, service string) ([]LinkedRoleUse, error) {
+	f.s.linkUse = func(ctx context.Context, account, service string) ([]LinkedRoleUse, error) {
+		if !f.s.store.InTransaction(ctx) {
+			t.Error("asked for the use outside of the transaction that deletes")
+		}
 		if account != testAccount || service != mrkService {
 			t.Errorf("asked for the use of %s in %s", service, account)
 		}

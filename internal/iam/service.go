@@ -30,6 +30,8 @@ type Deps struct {
 	Now     func() time.Time  // time.Now when nil
 	// LinkedRoleUse returns what keeps the service-linked role of a service
 	// (mrk.kms.amazonaws.com …) in an account from being deleted; when nil, nothing.
+	// It is asked in the transaction that deletes the role (store.Tx.Context), maybe
+	// several times.
 	LinkedRoleUse func(ctx context.Context, account, service string) ([]LinkedRoleUse, error)
 	// Controls returns the service control policies that bind an account, one
 	// element a level, root first, for the policy simulator; empty when the

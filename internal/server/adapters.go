@@ -104,10 +104,17 @@ func (s *Server) linkedRole(ctx context.Context, service string) error {
 		return err
 	}
 	_, err := protocol.Call(ctx, s.registry, iamapi.CreateServiceLinkedRole, &iamapi.CreateServiceLinkedRoleInput{AWSServiceName: service})
-	if e := schema.AsError(err); err != nil && e.Code == "AccessDenied" { // in the words of KMS
+	if err == nil {
+		return nil
+	}
+	e := schema.AsError(err)
+	if e.Code == "AccessDenied" { // in the words of KMS
 		denied := kmsapi.AccessDeniedException("%s", e.Message)
 		denied.AuditCode = e.Code
 		return denied.Because(err)
+	}
+	if _, rerr := s.iam.RoleByARN(ctx, role); e.Code == "InvalidInput" && rerr == nil {
+		return nil // another use of the service was quicker
 	}
 	return err
 }

@@ -1,11 +1,14 @@
 package server
 
 import (
+	"sync"
 	"testing"
+	"time"
 
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/client"
+	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/kms"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
 )
@@ -45,5 +48,31 @@ func TestMultiRegionRole(t *testing.T) {
 	got := do(t, c, iamapi.GetServiceLinkedRoleDeletionStatus, &iamapi.GetServiceLinkedRoleDeletionStatusInput{DeletionTaskId: task})
 	if got.Status != "FAILED" || len(got.Reason.RoleUsageList) != 1 || len(got.Reason.RoleUsageList[0].Resources) != 2 {
 		t.Errorf("the deletion of the role: %+v", got)
+	}
+}
+
+// TestMultiRegionRoleRace: of two first uses at once both find the role.
+func TestMultiRegionRoleRace(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t)
+	caller := &identity.Caller{Type: identity.Root, Account: DefaultAccount, ARN: "arn:aws:iam::" + DefaultAccount + ":root", PrincipalID: DefaultAccount}
+	for range 5 {
+		var uses sync.WaitGroup
+		begin := make(chan struct{})
+		for range 8 {
+			ctx := identity.With(t.Context(), &identity.Call{Caller: caller, Region: DefaultRegion, RequestID: "r", Time: time.Now()})
+			uses.Go(func() {
+				<-begin
+				if err := s.linkedRole(ctx, kms.MultiRegionPrincipal); err != nil {
+					t.Errorf("a use at the same time: %v", err)
+				}
+			})
+		}
+		close(begin)
+		uses.Wait()
+		ctx := identity.With(t.Context(), &identity.Call{Caller: caller, Region: DefaultRegion, RequestID: "r", Time: time.Now()})
+		if _, err := s.iam.DeleteServiceLinkedRole(ctx, &iamapi.DeleteServiceLinkedRoleInput{RoleName: kms.MultiRegionRole}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
