@@ -140,15 +140,25 @@ func unmet(u *authz.Fact) string {
 	return b.String()
 }
 
-// layerNames say where the policies of a layer are found.
-var layerNames = map[string]string{
-	authz.LayerIdentity: "an identity policy of the caller",
-	authz.LayerResource: "the policy of the resource",
-	authz.LayerBoundary: "the caller's permissions boundary",
-	authz.LayerSession:  "the session policy that is passed when the session is made",
-	authz.LayerSCP:      "a service control policy at every level above the caller's account",
-	authz.LayerRCP:      "a resource control policy at every level above the resource's account",
-	authz.LayerGrant:    "a grant on the key",
+// layerName says where the policies of a layer are found.
+func layerName(layer string) string {
+	switch layer {
+	case authz.LayerIdentity:
+		return "an identity policy of the caller"
+	case authz.LayerResource:
+		return "the policy of the resource"
+	case authz.LayerBoundary:
+		return "the caller's permissions boundary"
+	case authz.LayerSession:
+		return "the session policy that is passed when the session is made"
+	case authz.LayerSCP:
+		return "a service control policy at every level above the caller's account"
+	case authz.LayerRCP:
+		return "a resource control policy at every level above the resource's account"
+	case authz.LayerGrant:
+		return "a grant on the key"
+	}
+	return "the layer " + layer // of a newer server
 }
 
 // whereOf says where the policies of a layer are found for this request.
@@ -157,7 +167,7 @@ func whereOf(layer string, a *audit.Authorization) string {
 	if layer == authz.LayerResource && isRole && strings.HasPrefix(a.Action, "sts:") {
 		return "the trust policy of role " + role[strings.LastIndexByte(role, '/')+1:]
 	}
-	return layerNames[layer]
+	return layerName(layer)
 }
 
 func printChanges(w io.Writer, a *audit.Authorization) {

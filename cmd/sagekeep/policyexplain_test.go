@@ -109,3 +109,18 @@ func TestExplainWithoutServer(t *testing.T) {
 		}
 	}
 }
+
+// TestLayerNames: whatever layer a change is for, the text says where.
+func TestLayerNames(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{}
+	for _, layer := range []string{
+		authz.LayerIdentity, authz.LayerResource, authz.LayerBoundary, authz.LayerSession, authz.LayerSCP, authz.LayerRCP, authz.LayerGrant, "new",
+	} {
+		name := layerName(layer)
+		if name == "" || seen[name] != "" {
+			t.Errorf("layer %q is %q, as layer %q", layer, name, seen[name])
+		}
+		seen[name] = layer
+	}
+}

@@ -17,6 +17,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/sagekeep/sagekeep/api/internal/lockfile"
 )
 
 //go:embed iamdata.lock
@@ -33,32 +35,16 @@ type lock struct {
 	Name, Version, Integrity string
 }
 
-// parseLock reads "key value" lines; # starts a comment.
+// parseLock reads the lock file.
 func parseLock(text string) (lock, error) {
-	var l lock
-	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		f := strings.Fields(line)
-		if len(f) == 0 {
-			continue
-		}
-		if len(f) != 2 {
-			return lock{}, fmt.Errorf("iamdata.lock: want a key and a value, have %q", strings.TrimSpace(line))
-		}
-		switch f[0] {
-		case "name":
-			l.Name = f[1]
-		case "version":
-			l.Version = f[1]
-		case "integrity":
-			l.Integrity = f[1]
-		default:
-			return lock{}, fmt.Errorf("iamdata.lock: unknown key %q", f[0])
-		}
+	values, err := lockfile.Parse("iamdata.lock", text, "name", "version", "integrity")
+	if err != nil {
+		return lock{}, err
 	}
+	l := lock{Name: values["name"], Version: values["version"], Integrity: values["integrity"]}
 	sum, sha := strings.CutPrefix(l.Integrity, "sha512-")
-	if b, err := base64.StdEncoding.DecodeString(sum); err != nil || !sha || len(b) != sha512.Size || l.Name == "" || l.Version == "" {
-		return lock{}, errors.New("iamdata.lock: needs name, version and an integrity of SHA-512 in base64")
+	if b, err := base64.StdEncoding.DecodeString(sum); err != nil || !sha || len(b) != sha512.Size {
+		return lock{}, errors.New("iamdata.lock: needs an integrity of SHA-512 in base64")
 	}
 	return l, nil
 }

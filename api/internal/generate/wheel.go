@@ -17,7 +17,8 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
+
+	"github.com/sagekeep/sagekeep/api/internal/lockfile"
 )
 
 //go:embed botocore.lock
@@ -31,31 +32,15 @@ type lock struct {
 	Name, Version, SHA256 string
 }
 
-// parseLock reads "key value" lines; # starts a comment.
+// parseLock reads the lock file.
 func parseLock(text string) (lock, error) {
-	var l lock
-	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		f := strings.Fields(line)
-		if len(f) == 0 {
-			continue
-		}
-		if len(f) != 2 {
-			return lock{}, fmt.Errorf("botocore.lock: want a key and a value, have %q", strings.TrimSpace(line))
-		}
-		switch f[0] {
-		case "name":
-			l.Name = f[1]
-		case "version":
-			l.Version = f[1]
-		case "sha256":
-			l.SHA256 = f[1]
-		default:
-			return lock{}, fmt.Errorf("botocore.lock: unknown key %q", f[0])
-		}
+	values, err := lockfile.Parse("botocore.lock", text, "name", "version", "sha256")
+	if err != nil {
+		return lock{}, err
 	}
-	if b, err := hex.DecodeString(l.SHA256); err != nil || len(b) != sha256.Size || l.Name == "" || l.Version == "" {
-		return lock{}, errors.New("botocore.lock: needs name, version and a SHA-256 in hexadecimal")
+	l := lock{Name: values["name"], Version: values["version"], SHA256: values["sha256"]}
+	if b, err := hex.DecodeString(l.SHA256); err != nil || len(b) != sha256.Size {
+		return lock{}, errors.New("botocore.lock: needs a SHA-256 in hexadecimal")
 	}
 	return l, nil
 }
