@@ -43,7 +43,8 @@ func importParametersCall(in *kmsapi.GetParametersForImportInput) call {
 // Errors: UnsupportedOperationException for keys of another origin, algorithms
 // that AWS does not have for the key, and in FIPS 140 mode for SHA-1 and for keys
 // of specs outside the module;
-// KMSInvalidStateException; ThrottlingException when too many wait for an RSA key.
+// KMSInvalidStateException; LimitExceededException while 100 wrapping keys of the
+// key wait for their imports; ThrottlingException when too many wait for an RSA key.
 //
 // Source: AWS KMS API Reference, GetParametersForImport.
 func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetParametersForImportInput) (*kmsapi.GetParametersForImportOutput, error) {
@@ -60,6 +61,9 @@ func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetPara
 	if err := checkWrapping(k.Spec, in.WrappingAlgorithm, in.WrappingKeySpec); err != nil {
 		return nil, err
 	}
+	if err := s.Store.View(ctx, func(tx *store.Tx) error { return s.roomForImport(tx, &k.keyRow) }); err != nil {
+		return nil, err
+	}
 	private, public, err := s.newPair(ctx, kmsapi.KeySpec(in.WrappingKeySpec))
 	defer clear(private)
 	if err != nil {
@@ -71,7 +75,12 @@ func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetPara
 	if err != nil {
 		return nil, err
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) error { return imports.Put(tx, row, row.Region, row.KeyID, row.ID) })
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := s.roomForImport(tx, &k.keyRow); err != nil {
+			return err
+		}
+		return imports.Put(tx, row, row.Region, row.KeyID, row.ID)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,56 +152,93 @@ func dropImports(tx *store.Tx, k *keyRow) error {
 	return nil
 }
 
-// rewrapImports drops the wrapping keys that have expired and puts the others
-// under the newest epoch, one commit for each.
-func (s *Service) rewrapImports(ctx context.Context) error {
-	var all []importRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
-		all = nil
-		for row, err := range imports.Scan(tx, nil, store.ScanOptions{}) {
-			if err != nil {
-				return err
-			}
-			all = append(all, row.Value)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("read wrapping keys: %w", err)
-	}
-	now := s.Now()
-	for _, row := range all {
-		gone := !now.Before(row.Expires)
-		if !gone && s.Epochs.Current(row.Wrapped) {
-			continue
-		}
-		err := s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
-			is, err := imports.Get(tx, row.Region, row.KeyID, row.ID)
-			if isNotFound(err) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			if gone {
-				return imports.Delete(tx, row.Region, row.KeyID, row.ID)
-			}
-			backing, err := s.Epochs.Unwrap(is.aad(), is.Wrapped)
-			if errors.Is(err, envelope.ErrErased) {
-				// Nobody can use it any more, and it must not keep others' keys from
-				// being erased.
-				return imports.Delete(tx, row.Region, row.KeyID, row.ID)
-			}
-			if err != nil {
-				return err
-			}
-			defer backing.Erase()
-			is.Wrapped = s.Epochs.Wrap(is.aad(), backing)
-			return imports.Put(tx, is, is.Region, is.KeyID, is.ID)
-		})
+// maxImports bounds the wrapping keys of one key that wait for an import at one
+// time. AWS documents no such quota; a day of calls would fill a disk without one.
+const maxImports = 100
+
+// roomForImport refuses one more wrapping key for a key that has as many as it may.
+//
+// Errors: LimitExceededException.
+func (s *Service) roomForImport(tx *store.Tx, k *keyRow) error {
+	now, live := s.Now(), 0
+	for row, err := range imports.Scan(tx, store.Key{k.Region, k.ID}, store.ScanOptions{}) {
 		if err != nil {
-			return fmt.Errorf("rewrap wrapping keys: %w", err)
+			return err
+		}
+		if now.Before(row.Value.Expires) {
+			live++
+		}
+		if live >= maxImports {
+			return kmsapi.LimitExceededException("The key %s has %d import tokens that were not used, the limit. Each ends with its import or after 24 hours.", k.arn(), maxImports)
 		}
 	}
 	return nil
+}
+
+// rewrapImports drops the wrapping keys that have expired and puts the others
+// under the newest epoch, a page in a commit.
+func (s *Service) rewrapImports(ctx context.Context) error {
+	var after []byte
+	for {
+		var page store.Page[importRow]
+		err := s.Store.View(ctx, func(tx *store.Tx) error {
+			var err error
+			page, err = imports.Page(tx, nil, store.ScanOptions{After: after, Limit: rewrapBatch})
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read wrapping keys: %w", err)
+		}
+		if err := s.rewrapImportPage(ctx, page.Values); err != nil {
+			return fmt.Errorf("rewrap wrapping keys: %w", err)
+		}
+		if after = page.Next; after == nil {
+			return nil
+		}
+	}
+}
+
+func (s *Service) rewrapImportPage(ctx context.Context, rows []importRow) error {
+	now := s.Now()
+	gone := func(row *importRow) bool { return !now.Before(row.Expires) }
+	rows = slices.DeleteFunc(rows, func(row importRow) bool { return !gone(&row) && s.Epochs.Current(row.Wrapped) })
+	if len(rows) == 0 {
+		return nil
+	}
+	return s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
+		for i := range rows {
+			row, err := imports.Get(tx, rows[i].Region, rows[i].KeyID, rows[i].ID)
+			if isNotFound(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if gone(&row) {
+				err = imports.Delete(tx, row.Region, row.KeyID, row.ID)
+			} else {
+				err = s.rewrapImport(tx, &row)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// rewrapImport puts a wrapping key under the newest epoch. One that nothing opens
+// goes: nobody can use it any more, and it must not keep others' keys from being
+// erased.
+func (s *Service) rewrapImport(tx *store.Tx, row *importRow) error {
+	backing, err := s.Epochs.Unwrap(row.aad(), row.Wrapped)
+	if errors.Is(err, envelope.ErrErased) {
+		return imports.Delete(tx, row.Region, row.KeyID, row.ID)
+	}
+	if err != nil {
+		return err
+	}
+	defer backing.Erase()
+	row.Wrapped = s.Epochs.Wrap(row.aad(), backing)
+	return imports.Put(tx, *row, row.Region, row.KeyID, row.ID)
 }
