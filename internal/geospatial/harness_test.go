@@ -18,10 +18,10 @@ import (
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	s3api "github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/api/schema"
-	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/blob"
 	"github.com/sagekeep/sagekeep/internal/blob/blobtest"
 	"github.com/sagekeep/sagekeep/internal/envelope"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/jobs"
@@ -39,44 +39,6 @@ const (
 	diskRoot = "/disk"
 	roleARN  = "arn:aws:iam::111122223333:role/GeoRole"
 )
-
-// decider is the evaluator over the real IAM.
-type decider struct{ iam *iam.Service }
-
-func (d decider) Decide(ctx context.Context, c *protocol.Check) (authz.Decision, error) {
-	call := identity.From(ctx)
-	caller := call.Caller
-	var policies authz.Policies
-	p := authz.Principal{ARN: caller.ARN, Account: caller.Account}
-	conditions := c.Context
-	if conditions.Len() == 0 {
-		conditions = authz.NewContext()
-	}
-	if caller.Type == identity.Service {
-		p.Type, p.Service, p.ServiceNames = authz.Service, caller.ServiceName, []string{caller.GlobalServiceName()}
-		conditions.Set("aws:SourceAccount", caller.SourceAccount)
-		conditions.Set("aws:SourceArn", caller.SourceARN)
-	} else {
-		var err error
-		if policies, err = d.iam.PoliciesOf(ctx, caller); err != nil {
-			return authz.Decision{}, err
-		}
-		p.Type = authz.Root
-		if caller.Type == identity.AssumedRole {
-			p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, caller.RoleARN, caller.RoleID
-		}
-	}
-	policies.Resource = c.Policy
-	owner := c.Account
-	if owner == "" {
-		owner = caller.Account
-	}
-	return authz.Decide(&authz.Request{
-		Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: owner, Context: conditions,
-		KMSKey: c.Kind == protocol.KMSKey, Trust: c.Kind == protocol.RoleTrust,
-		EncryptionContext: c.EncryptionContext, GrantID: caller.GrantID,
-	}, &policies, c.Grants), nil
-}
 
 // keyCalls are KMS through the pipeline.
 type keyCalls struct {
@@ -205,7 +167,7 @@ func (w *world) open() {
 	}
 	log := slog.New(slog.DiscardHandler)
 	w.iam = iam.New(iam.Deps{Store: w.store, Keyring: w.keyring})
-	w.reg = protocol.NewRegistry(decider{w.iam}, w.store.Journal())
+	w.reg = protocol.NewRegistry(evaluator.New(w.iam, nil), w.store.Journal())
 	w.iam.Register(w.reg)
 	w.kms = kms.New(kms.Config{Store: w.store, Keyring: w.keyring, Epochs: w.epochs, Principals: w.iam, Authorizer: w.reg})
 	w.kms.Register(w.reg)

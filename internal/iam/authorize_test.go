@@ -11,6 +11,7 @@ import (
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/store"
@@ -244,7 +245,7 @@ func TestTrustIsBoundToUniqueIDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := f.Decide(f.as(again.AccessKeyId, ""), &protocol.Check{
+	d, err := evaluator.New(f.s, nil).Decide(f.as(again.AccessKeyId, ""), &protocol.Check{
 		Action: "sts:AssumeRole", Resource: role.ARN, Account: testAccount, Policy: role.Trust, Kind: protocol.RoleTrust,
 	})
 	if err != nil || d.Effect == authz.Allowed {

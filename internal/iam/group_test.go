@@ -10,6 +10,7 @@ import (
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
@@ -89,7 +90,7 @@ func TestGroupPoliciesBite(t *testing.T) {
 	must(ctx, f, iamapi.PutGroupPolicy, &iamapi.PutGroupPolicyInput{GroupName: "devs", PolicyName: "storage", PolicyDocument: allowS3})
 	decide := func(action string) authz.Decision {
 		t.Helper()
-		d, err := f.Decide(f.by(c), &protocol.Check{Action: action, Resource: "*"})
+		d, err := evaluator.New(f.s, nil).Decide(f.by(c), &protocol.Check{Action: action, Resource: "*"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/envelope"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
@@ -42,7 +43,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, clock: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)}
 	keyring := envelope.NewMemory()
 	f.s = New(Deps{Store: store.New(memstore.New(t), keyring, store.Options{}), Keyring: keyring, Now: f.now})
-	f.r = protocol.NewRegistry(f, f)
+	f.r = protocol.NewRegistry(evaluator.New(f.s, nil), f)
 	f.s.Register(f.r)
 	root, err := f.s.CreateAccount(t.Context(), testAccount)
 	if err != nil {
@@ -76,38 +77,6 @@ func (f *fixture) Append(_ context.Context, entries ...[]byte) error {
 		f.records = append(f.records, m)
 	}
 	return nil
-}
-
-// Decide implements protocol.Authorizer with the policies that the service
-// gives.
-func (f *fixture) Decide(ctx context.Context, c *protocol.Check) (authz.Decision, error) {
-	caller := identity.From(ctx).Caller
-	policies, err := f.s.PoliciesOf(ctx, caller)
-	if err != nil {
-		return authz.Decision{}, err
-	}
-	policies.Resource = c.Policy
-	p := authz.Principal{ARN: caller.ARN, Account: caller.Account}
-	switch caller.Type {
-	case identity.Root:
-		p.Type = authz.Root
-	case identity.User:
-		p.Type, p.UserID = authz.User, caller.PrincipalID
-	case identity.AssumedRole:
-		p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, caller.RoleARN, caller.RoleID
-	case identity.FederatedUser:
-		p.Type, p.UserARN, p.UserID = authz.FederatedUser, caller.UserARN, caller.UserID
-	case identity.Service:
-		p.Type, p.Service = authz.Service, caller.ServiceName
-		c.Context.Set("aws:SourceAccount", caller.SourceAccount)
-		if caller.SourceARN != "" {
-			c.Context.Set("aws:SourceArn", caller.SourceARN)
-		}
-	}
-	return authz.Decide(&authz.Request{
-		Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: c.Account, Context: c.Context,
-		Trust: c.Kind == protocol.RoleTrust,
-	}, &policies, nil), nil
 }
 
 // as returns a context of a request by the owner of an access key.
@@ -198,7 +167,7 @@ func (f *fixture) session(roleARN string, spec SessionSpec) *SessionCredentials 
 // may reports whether a caller is allowed an action on everything.
 func (f *fixture) may(c *identity.Caller, action, resource string) bool {
 	f.t.Helper()
-	d, err := f.Decide(f.by(c), &protocol.Check{Action: action, Resource: resource})
+	d, err := evaluator.New(f.s, nil).Decide(f.by(c), &protocol.Check{Action: action, Resource: resource})
 	return err == nil && d.Effect == authz.Allowed
 }
 

@@ -6,6 +6,7 @@ import (
 
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
 )
@@ -79,7 +80,7 @@ func TestRenamedUserStaysWhoItIs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := f.Decide(f.as(keyID, ""), &protocol.Check{
+		d, err := evaluator.New(f.s, nil).Decide(f.as(keyID, ""), &protocol.Check{
 			Action: "sts:AssumeRole", Resource: role.Arn, Account: testAccount, Policy: info.Trust, Kind: protocol.RoleTrust,
 		})
 		if err != nil {

@@ -14,8 +14,8 @@ import (
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/api/schema"
-	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/envelope"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
@@ -63,7 +63,7 @@ func newFixture(t testing.TB) *fixture {
 
 // start wires a new service to the rows.
 func (f *fixture) start(c Config) {
-	f.r = protocol.NewRegistry(f, f.store.Journal())
+	f.r = protocol.NewRegistry(evaluator.New(f.iam, nil), f.store.Journal())
 	f.r.NewID = func() string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", f.ids.Add(1)) }
 	c.Authorizer = f.r
 	f.s = New(c)
@@ -82,56 +82,6 @@ func (f *fixture) pass(d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.clock = f.clock.Add(d)
-}
-
-// Decide implements protocol.Authorizer the way the server does.
-func (f *fixture) Decide(ctx context.Context, c *protocol.Check) (authz.Decision, error) {
-	call := identity.From(ctx)
-	caller := call.Caller
-	var policies authz.Policies
-	if caller.Type != identity.Service {
-		var err error
-		if policies, err = f.iam.PoliciesOf(ctx, caller); err != nil {
-			return authz.Decision{}, err
-		}
-	}
-	policies.Resource = c.Policy
-	account := c.Account
-	if account == "" {
-		account = caller.Account
-	}
-	conditions := c.Context
-	if conditions.Len() == 0 {
-		conditions = authz.NewContext()
-	}
-	conditions.SetTime("aws:CurrentTime", call.Time)
-	conditions.Set("aws:RequestedRegion", call.Region)
-	conditions.Set("aws:ResourceAccount", account)
-	p := authz.Principal{ARN: caller.ARN, Account: caller.Account}
-	switch caller.Type {
-	case identity.Root:
-		p.Type = authz.Root
-	case identity.User:
-		p.Type, p.UserID = authz.User, caller.PrincipalID
-	case identity.AssumedRole:
-		p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, caller.RoleARN, caller.RoleID
-	case identity.FederatedUser:
-		p.Type, p.UserARN, p.UserID = authz.FederatedUser, caller.UserARN, caller.UserID
-	case identity.Service:
-		p.Type, p.Service, p.ServiceNames = authz.Service, caller.ServiceName, []string{caller.ServiceName, caller.GlobalServiceName()}
-		conditions.Set("aws:SourceAccount", caller.SourceAccount)
-		if caller.SourceARN != "" {
-			conditions.Set("aws:SourceArn", caller.SourceARN)
-		}
-	}
-	if n := len(caller.Via); n > 0 {
-		conditions.Set("kms:ViaService", caller.Via[n-1].Endpoint())
-	}
-	return authz.Decide(&authz.Request{
-		Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: account, Context: conditions,
-		KMSKey: c.Kind == protocol.KMSKey, Trust: c.Kind == protocol.RoleTrust,
-		EncryptionContext: c.EncryptionContext, GrantID: caller.GrantID,
-	}, &policies, c.Grants), nil
 }
 
 // by returns the context of a request by a caller.

@@ -11,24 +11,14 @@ import (
 
 	orgapi "github.com/sagekeep/sagekeep/api/organizations"
 	"github.com/sagekeep/sagekeep/internal/authz"
-	"github.com/sagekeep/sagekeep/internal/authz/catalog"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
-
-// Membership is the place of an account in its organization. It is shared and
-// immutable.
-type Membership struct {
-	Organization string // o-…; "" = in none
-	Path         string // o-…/r-…/ou-…/, as in aws:PrincipalOrgPaths
-	// SCP and RCP bind the account: one element a level, root first; empty when
-	// the type of policy is not enabled, and for the management account.
-	SCP, RCP [][]*authz.Policy
-}
 
 // generation is what is known of memberships under one epoch.
 type generation struct {
 	epoch    uint64
-	accounts sync.Map // account id -> *Membership
+	accounts sync.Map // account id -> *evaluator.Membership
 	size     atomic.Int64
 	policies sync.Map     // organization, "/", policy id -> *authz.Policy, compiled once
 	bytes    atomic.Int64 // that the policies take
@@ -46,15 +36,15 @@ const (
 // to three times, so a known answer costs two look-ups in memory.
 //
 // A policy that cannot be read denies. Any error denies too.
-func (s *Service) MembershipOf(ctx context.Context, account string) (Membership, error) {
+func (s *Service) MembershipOf(ctx context.Context, account string) (evaluator.Membership, error) {
 	if !isAccount(account) {
-		return Membership{}, nil // a caller's text, of any length: nothing of it is kept
+		return evaluator.Membership{}, nil // a caller's text, of any length: nothing of it is kept
 	}
 	epoch := s.Epoch() // before the rows are read
 	g := s.members.Load()
 	if g != nil && g.epoch == epoch {
 		if m, ok := g.accounts.Load(account); ok {
-			return *m.(*Membership), nil
+			return *m.(*evaluator.Membership), nil
 		}
 	}
 	return s.learn(ctx, g, epoch, account)
@@ -65,19 +55,19 @@ func (s *Service) MembershipOf(ctx context.Context, account string) (Membership,
 func (s *Service) Epoch() uint64 { return s.Store.Epoch(epochName) }
 
 // learn reads a membership and keeps it for the epoch, in g if that is the one.
-func (s *Service) learn(ctx context.Context, g *generation, epoch uint64, account string) (Membership, error) {
+func (s *Service) learn(ctx context.Context, g *generation, epoch uint64, account string) (evaluator.Membership, error) {
 	if g == nil || g.epoch != epoch || g.size.Load() >= maxMemberships || g.bytes.Load() >= maxPolicyBytes {
 		fresh := &generation{epoch: epoch}
 		s.members.CompareAndSwap(g, fresh) // another may have been quicker; fresh serves this call all the same
 		g = fresh
 	}
-	m := new(Membership)
+	m := new(evaluator.Membership)
 	err := s.Store.View(ctx, func(tx *store.Tx) error {
-		*m = Membership{}
+		*m = evaluator.Membership{}
 		return s.place(tx, g, account, m)
 	})
 	if err != nil {
-		return Membership{}, fmt.Errorf("organizations: membership of %s: %w", account, err)
+		return evaluator.Membership{}, fmt.Errorf("organizations: membership of %s: %w", account, err)
 	}
 	if _, known := g.accounts.LoadOrStore(account, m); !known {
 		g.size.Add(1)
@@ -85,7 +75,7 @@ func (s *Service) learn(ctx context.Context, g *generation, epoch uint64, accoun
 	return *m, nil
 }
 
-func (s *Service) place(tx *store.Tx, g *generation, account string, m *Membership) error {
+func (s *Service) place(tx *store.Tx, g *generation, account string, m *evaluator.Membership) error {
 	a, err := s.accounts.Get(tx, account)
 	if errors.Is(err, store.ErrNotFound) || err == nil && a.Organization == "" {
 		return nil
@@ -188,24 +178,4 @@ func pathOf(o *organizationRow, chain []unitRow) string {
 		b.WriteString(chain[i].ID + "/")
 	}
 	return b.String()
-}
-
-// ControlsResource reports whether resource control policies bear on an action
-// on a resource. They bear on the services of the catalog's list alone, not on
-// retiring grants, and not on who may assume a service-linked role.
-//
-// Sources: AWS Organizations User Guide, "Resource control policies (RCPs)", on
-// what is not restricted; AWS KMS Developer Guide, "Resource control policies in
-// AWS KMS".
-func ControlsResource(action, resource string) bool {
-	service, name, _ := strings.Cut(action, ":")
-	switch {
-	case strings.EqualFold(service, "kms") && strings.EqualFold(name, "RetireGrant"):
-		return false
-	case strings.EqualFold(service, "sts"):
-		if _, role, ok := strings.Cut(resource, ":role/"); ok && strings.HasPrefix(role, "aws-service-role/") {
-			return false
-		}
-	}
-	return catalog.ResourceControlled(service)
 }

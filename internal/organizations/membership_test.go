@@ -11,11 +11,12 @@ import (
 	orgapi "github.com/sagekeep/sagekeep/api/organizations"
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
 // of returns a membership, which must be known.
-func (w *world) of(account string) Membership {
+func (w *world) of(account string) evaluator.Membership {
 	w.Helper()
 	m, err := w.s.MembershipOf(w.Context(), account)
 	if err != nil {
@@ -231,31 +232,6 @@ func TestMembershipsAreBounded(t *testing.T) {
 	}
 	if g != w.s.members.Load() || g.size.Load() != before {
 		t.Error("text that is no account's id is kept")
-	}
-}
-
-func TestControlsResource(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		action, resource string
-		want             bool
-	}{
-		{"s3:GetObject", "arn:aws:s3:::b/k", true},
-		{"S3:GetObject", "arn:aws:s3:::b/k", true},
-		{"kms:Decrypt", "arn:aws:kms:us-west-2:222233334444:key/x", true},
-		{"kms:RetireGrant", "arn:aws:kms:us-west-2:222233334444:key/x", false},
-		{"sts:AssumeRole", "arn:aws:iam::222233334444:role/r", true},
-		{"sts:AssumeRole", "arn:aws:iam::222233334444:role/aws-service-role/x.amazonaws.com/r", false},
-		{"secretsmanager:GetSecretValue", "*", true},
-		{"sqs:SendMessage", "*", true},
-		{"xray:PutTraceSegments", "*", true},
-		{"iam:GetRole", "arn:aws:iam::222233334444:role/r", false},
-		{"organizations:DescribeOrganization", "*", false},
-		{"sagemaker-geospatial:GetEarthObservationJob", "*", false},
-	} {
-		if got := ControlsResource(tc.action, tc.resource); got != tc.want {
-			t.Errorf("ControlsResource(%s, %s) = %v", tc.action, tc.resource, got)
-		}
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	orgapi "github.com/sagekeep/sagekeep/api/organizations"
 	"github.com/sagekeep/sagekeep/api/schema"
-	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/envelope"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/jobs"
@@ -62,7 +62,7 @@ func newFixture(t testing.TB) *fixture {
 	f.iam = iam.New(iam.Deps{Store: f.store, Keyring: keyring, Now: f.now})
 	runner := jobs.New(jobs.Config{Store: f.store, Log: slog.New(slog.DiscardHandler), Backoff: time.Millisecond})
 	f.s = New(Config{Store: f.store, Keyring: keyring, Jobs: runner, Accounts: accounts{f}, Now: f.now})
-	f.r = protocol.NewRegistry(f, f.store.Journal())
+	f.r = protocol.NewRegistry(evaluator.New(f.iam, f.s), f.store.Journal())
 	f.iam.Register(f.r)
 	f.s.Register(f.r)
 	for _, id := range []string{manager, member, loner} {
@@ -114,27 +114,6 @@ func (a accounts) CreateRole(ctx context.Context, in *iamapi.CreateRoleInput) (*
 
 func (a accounts) AttachRolePolicy(ctx context.Context, in *iamapi.AttachRolePolicyInput) (*schema.Nothing, error) {
 	return protocol.Call(ctx, a.f.r, iamapi.AttachRolePolicy, in)
-}
-
-// Decide implements protocol.Authorizer with identity and service control
-// policies.
-func (f *fixture) Decide(ctx context.Context, c *protocol.Check) (authz.Decision, error) {
-	caller := identity.From(ctx).Caller
-	policies, err := f.iam.PoliciesOf(ctx, caller)
-	if err != nil {
-		return authz.Decision{}, err
-	}
-	m, err := f.s.MembershipOf(ctx, caller.Account)
-	if err != nil {
-		return authz.Decision{}, err
-	}
-	policies.SCP = m.SCP
-	p := authz.Principal{Type: authz.Root, ARN: caller.ARN, Account: caller.Account}
-	if caller.Type == identity.User {
-		p.Type, p.UserID = authz.User, caller.PrincipalID
-	}
-	req := &authz.Request{Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: caller.Account, Context: c.Context}
-	return authz.Decide(req, &policies, nil), nil
 }
 
 // as returns a context of a request by an account's root user.

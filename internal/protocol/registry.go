@@ -70,7 +70,7 @@ func AnyResource[In any](context.Context, *In) ([]Check, error) {
 // authenticated caller, even under an explicit deny (sts:GetCallerIdentity).
 func Unchecked[In any](context.Context, *In) ([]Check, error) { return nil, nil }
 
-// Authorizer answers checks; it is internal/server's evaluator over IAM.
+// Authorizer answers checks; it is the Evaluator of package evaluator.
 type Authorizer interface {
 	Decide(ctx context.Context, c *Check) (authz.Decision, error)
 }

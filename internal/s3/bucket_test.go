@@ -396,9 +396,7 @@ func TestListConditions(t *testing.T) {
 	w := newWorld(t)
 	w.bucket("photos")
 	w.put("photos", "home/carol/a", "x")
-	w.eval.mu.Lock()
-	w.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::photos","Condition":{"StringEquals":{"s3:prefix":"home/carol/","s3:delimiter":"/"},"NumericLessThanEquals":{"s3:max-keys":"10"}}}}`
-	w.eval.mu.Unlock()
+	w.allow("carol", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::photos","Condition":{"StringEquals":{"s3:prefix":"home/carol/","s3:delimiter":"/"},"NumericLessThanEquals":{"s3:max-keys":"10"}}}}`)
 	carol := w.as(user(account, "carol"))
 	in := &s3api.ListObjectsV2Input{Bucket: "photos", Prefix: new("home/carol/"), Delimiter: new("/"), MaxKeys: new(int32(10))}
 	if n := *must(carol, s3api.ListObjectsV2, in).KeyCount; n != 1 {

@@ -63,9 +63,7 @@ func TestCopyObject(t *testing.T) {
 		t.Log(test.name)
 		wantCode(t, err, test.code, 0)
 	}
-	w.eval.mu.Lock()
-	w.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:PutObject","kms:*"],"Resource":"*"},{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::backup/*"}]}`
-	w.eval.mu.Unlock()
+	w.allow("carol", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:PutObject","kms:*"],"Resource":"*"},{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::backup/*"}]}`)
 	_, err := call(w.as(user(account, "carol")), s3api.CopyObject, &s3api.CopyObjectInput{Bucket: "backup", Key: "b", CopySource: "photos/dir/a%20b"})
 	wantCode(t, err, "AccessDenied", 403)
 	if !strings.Contains(err.Error(), "s3:GetObject") {

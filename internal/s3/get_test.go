@@ -115,9 +115,7 @@ func TestMissingObject(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.bucket("photos")
-	w.eval.mu.Lock()
-	w.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}`
-	w.eval.mu.Unlock()
+	w.allow("carol", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}`)
 	for who, code := range map[string]string{"alice": "NoSuchKey", "carol": "AccessDenied"} {
 		c := w.as(user(account, who))
 		_, err := c.get("photos", "missing")
@@ -153,9 +151,7 @@ func TestExistingTagsInPolicies(t *testing.T) {
 	w.bucket("photos")
 	must(w, s3api.PutObject, &s3api.PutObjectInput{Bucket: "photos", Key: "a", Body: strings.NewReader("x"), Tagging: new("class=open")})
 	w.put("photos", "b", "x")
-	w.eval.mu.Lock()
-	w.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*","Condition":{"StringEquals":{"s3:ExistingObjectTag/class":"open"}}}}`
-	w.eval.mu.Unlock()
+	w.allow("carol", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*","Condition":{"StringEquals":{"s3:ExistingObjectTag/class":"open"}}}}`)
 	carol := w.as(user(account, "carol"))
 	if got, err := carol.get("photos", "a"); got != "x" {
 		t.Error(err)

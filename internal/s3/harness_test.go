@@ -15,6 +15,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/blob"
 	"github.com/sagekeep/sagekeep/internal/envelope"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/kms"
 	"github.com/sagekeep/sagekeep/internal/protocol"
@@ -30,51 +31,29 @@ const (
 	region  = "us-west-2"
 )
 
-// evaluator decides with the real evaluator: identities of an account hold the
-// policy that the test gives them, everything by default.
-type evaluator struct {
-	mu       sync.Mutex
-	identity map[string]string // user name → document
+// userPolicies are the identity policies of callers by user name: the ones that
+// the test gives, everything by default.
+type userPolicies struct {
+	mu        sync.Mutex
+	documents map[string]string
 }
 
-func (e *evaluator) Decide(ctx context.Context, c *protocol.Check) (authz.Decision, error) {
-	call := identity.From(ctx)
-	p := authz.Principal{Type: authz.User, ARN: call.Caller.ARN, Account: call.Caller.Account, UserID: call.Caller.PrincipalID}
-	switch call.Caller.Type {
-	case identity.Root:
-		p.Type = authz.Root
-	case identity.Anonymous:
-		p = authz.Principal{Type: authz.Anonymous}
-	}
-	req := authz.Request{
-		Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: c.Account, Context: authz.NewContext(),
-		KMSKey: c.Kind == protocol.KMSKey, EncryptionContext: c.EncryptionContext,
-	}
-	if req.ResourceAccount == "" {
-		req.ResourceAccount = call.Caller.Account
-	}
-	for k, v := range c.Context.All() {
-		if v.Multi {
-			req.Context.SetMulti(k, v.Vals...)
-		} else {
-			req.Context.Set(k, v.Vals[0])
-		}
-	}
-	req.Context.Set("aws:PrincipalArn", call.Caller.ARN)
-	if n := len(call.Caller.Via); n > 0 {
-		req.Context.Set("kms:ViaService", call.Caller.Via[n-1].Endpoint())
-	}
+func (u *userPolicies) PoliciesOf(_ context.Context, c *identity.Caller) (authz.Policies, error) {
 	doc := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`
-	e.mu.Lock()
-	if d, ok := e.identity[call.Caller.UserName]; ok {
+	u.mu.Lock()
+	if d, ok := u.documents[c.UserName]; ok {
 		doc = d
 	}
-	e.mu.Unlock()
-	pol, err := authz.Parse(authz.IdentityPolicy, []byte(doc))
-	if err != nil {
-		return authz.Decision{}, err
-	}
-	return authz.Decide(&req, &authz.Policies{Identity: []*authz.Policy{pol}, Resource: c.Policy}, c.Grants), nil
+	u.mu.Unlock()
+	p, err := authz.Parse(authz.IdentityPolicy, []byte(doc))
+	return authz.Policies{Identity: []*authz.Policy{p}}, err
+}
+
+// allow gives a user a policy of its own.
+func (w *world) allow(user, document string) {
+	w.users.mu.Lock()
+	defer w.users.mu.Unlock()
+	w.users.documents[user] = document
 }
 
 // everyone knows every principal but those named ghost.
@@ -120,7 +99,7 @@ type world struct {
 	store   *store.Store
 	blobs   blob.Store
 	kms     *viaKMS
-	eval    *evaluator
+	users   *userPolicies
 	caller  *identity.Caller
 	region  string
 	objects string // folder of segments
@@ -144,7 +123,7 @@ func newWorld(t *testing.T) *world { return newWorldWith(t, setup{}) }
 
 func newWorldWith(t *testing.T, with setup) *world {
 	t.Helper()
-	w := &world{t: t, region: region, eval: &evaluator{identity: map[string]string{}}}
+	w := &world{t: t, region: region, users: &userPolicies{documents: map[string]string{}}}
 	w.shared = &shared{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
 	w.caller = user(account, "alice")
 	if with.driver == nil {
@@ -165,7 +144,7 @@ func newWorldWith(t *testing.T, with setup) *world {
 	}
 	w.blobs = with.blobs
 	w.store = store.New(with.driver, with.ring, store.Options{FreeSpace: func() (uint64, uint64, error) { return 1 << 40, 1 << 40, nil }})
-	w.reg = protocol.NewRegistry(w.eval, w.store.Journal())
+	w.reg = protocol.NewRegistry(evaluator.New(w.users, nil), w.store.Journal())
 	w.reg.Now = w.clock
 	w.kms = &viaKMS{r: w.reg}
 	keys := kms.New(kms.Config{

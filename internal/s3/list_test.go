@@ -157,9 +157,7 @@ func TestDeleteObjects(t *testing.T) {
 	for _, k := range []string{"a", "b", "keep/c"} {
 		w.put("photos", k, "x")
 	}
-	w.eval.mu.Lock()
-	w.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"},{"Effect":"Deny","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::photos/keep/*"}]}`
-	w.eval.mu.Unlock()
+	w.allow("carol", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"},{"Effect":"Deny","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::photos/keep/*"}]}`)
 	ids := []s3api.ObjectIdentifier{{Key: "a"}, {Key: "missing"}, {Key: "keep/c"}, {Key: "b", ETag: new("x")}}
 	out := must(w.as(user(account, "carol")), s3api.DeleteObjects, &s3api.DeleteObjectsInput{Bucket: "photos", Delete: &s3api.Delete{Objects: ids}})
 	if len(out.Deleted) != 2 || len(out.Errors) != 2 || *out.Errors[0].Code != "AccessDenied" || *out.Errors[1].Code != "PreconditionFailed" {

@@ -151,9 +151,7 @@ func TestUploadPartNeedsDecrypt(t *testing.T) {
 	w := newWorld(t)
 	w.bucket("photos")
 	arn := w.key()
-	w.eval.mu.Lock()
-	w.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["s3:*","kms:GenerateDataKey"],"Resource":"*"}}`
-	w.eval.mu.Unlock()
+	w.allow("carol", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["s3:*","kms:GenerateDataKey"],"Resource":"*"}}`)
 	carol := w.as(user(account, "carol"))
 	id := carol.upload(&s3api.CreateMultipartUploadInput{Bucket: "photos", Key: "a", ServerSideEncryption: "aws:kms", SSEKMSKeyId: &arn})
 	_, err := call(carol, s3api.UploadPart, &s3api.UploadPartInput{Bucket: "photos", Key: "a", UploadId: id, PartNumber: 1, Body: strings.NewReader("x")})

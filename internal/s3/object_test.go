@@ -146,9 +146,7 @@ func TestBucketKeysSaveCalls(t *testing.T) {
 		t.Error("another principal used a bucket key without KMS being asked")
 	}
 	// Who may only write must not read through the writer's key.
-	w.eval.mu.Lock()
-	w.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["s3:*","kms:GenerateDataKey"],"Resource":"*"}}`
-	w.eval.mu.Unlock()
+	w.allow("carol", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["s3:*","kms:GenerateDataKey"],"Resource":"*"}}`)
 	carol := w.as(user(account, "carol"))
 	carol.put("photos", "carol", "x")
 	_, err := carol.get("photos", "carol")

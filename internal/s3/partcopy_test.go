@@ -189,9 +189,7 @@ func TestUploadPartCopyNeedsRights(t *testing.T) {
 		{"all of them", []string{read, write, decrypt(c.source), decrypt(c.target)}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c.eval.mu.Lock()
-			c.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":[` + strings.Join(test.statements, ",") + `]}`
-			c.eval.mu.Unlock()
+			c.allow("carol", `{"Version":"2012-10-17","Statement":[`+strings.Join(test.statements, ",")+`]}`)
 			_, err := call(c.as(user(account, "carol")), s3api.UploadPartCopy, c.in(s3api.UploadPartCopyInput{CopySourceRange: new("bytes=0-9")}))
 			if test.denied == nil {
 				wantCode(t, err, "", 0)

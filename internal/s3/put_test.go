@@ -217,9 +217,7 @@ func TestPutObjectRefuses(t *testing.T) {
 	}
 	_, err := call(w, s3api.PutObject, &s3api.PutObjectInput{Bucket: "nowhere", Key: "a"})
 	wantCode(t, err, "NoSuchBucket", 404)
-	w.eval.mu.Lock()
-	w.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`
-	w.eval.mu.Unlock()
+	w.allow("carol", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`)
 	_, err = call(w.as(user(account, "carol")), s3api.PutObject, &s3api.PutObjectInput{Bucket: "photos", Key: "a", ServerSideEncryption: "aws:kms", SSEKMSKeyId: &arn})
 	wantCode(t, err, "AccessDenied", 403)
 	if !strings.Contains(err.Error(), "kms:GenerateDataKey on resource: "+arn) {

@@ -14,10 +14,8 @@ func TestGetObjectTagging(t *testing.T) {
 	w.bucket("photos")
 	w.put("photos", "plain", "x")
 	must(w, s3api.PutObject, &s3api.PutObjectInput{Bucket: "photos", Key: "tagged", Body: strings.NewReader("x"), Tagging: new("class=open&b=%20c")})
-	w.eval.mu.Lock()
-	w.eval.identity["carol"] = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}`
-	w.eval.identity["dave"] = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObjectTagging","Resource":"*","Condition":{"StringEquals":{"s3:ExistingObjectTag/class":"open"}}}}`
-	w.eval.mu.Unlock()
+	w.allow("carol", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}`)
+	w.allow("dave", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObjectTagging","Resource":"*","Condition":{"StringEquals":{"s3:ExistingObjectTag/class":"open"}}}}`)
 	for _, test := range []struct {
 		name, caller string
 		in           s3api.GetObjectTaggingInput

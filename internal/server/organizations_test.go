@@ -15,6 +15,7 @@ import (
 	stsapi "github.com/sagekeep/sagekeep/api/sts"
 	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/client"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
@@ -288,7 +289,7 @@ func TestUnboundPrincipals(t *testing.T) {
 	must(t, err)
 	shared, err := authz.Parse(authz.ResourcePolicy, []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"logs.amazonaws.com"},"Action":"s3:PutObject","Resource":"*"}]}`))
 	must(t, err)
-	e := &evaluator{policies: everything{all}, controls: o.s.organizations}
+	e := evaluator.New(everything{all}, o.s.organizations)
 	role := func(path string) *identity.Caller {
 		return &identity.Caller{
 			Type: identity.AssumedRole, Account: memberAccount, ARN: "arn:aws:sts::" + memberAccount + ":assumed-role/r/s",

@@ -18,6 +18,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/cloudtrail"
 	"github.com/sagekeep/sagekeep/internal/durable"
 	"github.com/sagekeep/sagekeep/internal/geospatial"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/jobs"
 	"github.com/sagekeep/sagekeep/internal/kms"
@@ -143,7 +144,7 @@ func (s *Server) wire() {
 	s.organizations = organizations.New(organizations.Config{
 		Store: s.store, Keyring: s.dir.keyring, Jobs: s.jobs, Accounts: memberAccounts{s},
 	})
-	s.registry = protocol.NewRegistry(&evaluator{policies: s.iam, controls: s.organizations}, s.store.Journal())
+	s.registry = protocol.NewRegistry(evaluator.New(s.iam, s.organizations), s.store.Journal())
 	s.verifier = &sigv4.Verifier{Lookup: s.iam.Lookup}
 	s.kms = kms.New(kms.Config{
 		Store: s.store, Keyring: s.dir.keyring, Epochs: s.dir.epochs, Principals: s.iam, Authorizer: s.registry,

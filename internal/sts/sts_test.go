@@ -12,8 +12,8 @@ import (
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	"github.com/sagekeep/sagekeep/api/schema"
 	stsapi "github.com/sagekeep/sagekeep/api/sts"
-	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/envelope"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
@@ -52,7 +52,7 @@ func newFixture(t *testing.T) *fixture {
 	f.iam = iam.New(iam.Deps{
 		Store: store.New(memstore.New(t), keyring, store.Options{}), Keyring: keyring, Now: func() time.Time { return f.clock },
 	})
-	f.r = protocol.NewRegistry(f, f)
+	f.r = protocol.NewRegistry(evaluator.New(f.iam, nil), f)
 	f.iam.Register(f.r)
 	f.sts = sts.New(sts.Config{Roles: f.iam, Keyring: keyring, Now: func() time.Time { return f.clock }})
 	f.sts.Register(f.r)
@@ -103,54 +103,6 @@ func (f *fixture) Append(_ context.Context, entries ...[]byte) error {
 		f.records, f.text = append(f.records, m), append(f.text, string(e))
 	}
 	return nil
-}
-
-// Decide implements protocol.Authorizer.
-func (f *fixture) Decide(ctx context.Context, c *protocol.Check) (authz.Decision, error) {
-	caller := identity.From(ctx).Caller
-	policies, err := f.iam.PoliciesOf(ctx, caller)
-	if err != nil {
-		return authz.Decision{}, err
-	}
-	policies.Resource = c.Policy
-	p := authz.Principal{ARN: caller.ARN, Account: caller.Account}
-	account := c.Account
-	if account == "" {
-		account = caller.Account
-	}
-	switch caller.Type {
-	case identity.Root:
-		p.Type = authz.Root
-	case identity.User:
-		p.Type, p.UserID = authz.User, caller.PrincipalID
-	case identity.AssumedRole:
-		p.Type, p.RoleARN, p.RoleID = authz.AssumedRole, caller.RoleARN, caller.RoleID
-	case identity.FederatedUser:
-		p.Type, p.UserARN, p.UserID = authz.FederatedUser, caller.UserARN, caller.UserID
-	}
-	conditions := authz.NewContext()
-	for key, v := range c.Context.All() {
-		if v.Multi {
-			conditions.SetMulti(key, v.Vals...)
-		} else {
-			conditions.Set(key, v.Vals[0])
-		}
-	}
-	if caller.Temporary() {
-		conditions.SetTime("aws:TokenIssueTime", caller.IssuedAt)
-	}
-	if caller.SourceIdentity != "" {
-		conditions.Set("aws:SourceIdentity", caller.SourceIdentity)
-	}
-	req := authz.Request{
-		Principal: p, Action: c.Action, Resource: c.Resource, ResourceAccount: account, Context: conditions,
-		Trust: c.Kind == protocol.RoleTrust,
-	}
-	d := authz.Decide(&req, &policies, nil)
-	if d.Effect != authz.Allowed {
-		d.Explanation = authz.Explain(&req, &policies, nil, d)
-	}
-	return d, nil
 }
 
 func must[In, Out any](ctx context.Context, f *fixture, op schema.Op[In, Out], in *In) *Out {

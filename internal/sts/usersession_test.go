@@ -12,6 +12,7 @@ import (
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	stsapi "github.com/sagekeep/sagekeep/api/sts"
 	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
@@ -292,7 +293,7 @@ func TestRevokeOlderSessions(t *testing.T) {
 		return `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["*"],"Resource":["*"],"Condition":{"DateLessThan":{"aws:TokenIssueTime":"` + f.clock.Format(time.RFC3339) + `"}}}]}`
 	}
 	may := func(ctx context.Context) bool {
-		d, err := f.Decide(ctx, &protocol.Check{Action: "kms:ListKeys", Resource: "*"})
+		d, err := evaluator.New(f.iam, nil).Decide(ctx, &protocol.Check{Action: "kms:ListKeys", Resource: "*"})
 		return err == nil && d.Effect == authz.Allowed
 	}
 	sessions := func() map[string]context.Context {

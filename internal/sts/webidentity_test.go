@@ -16,7 +16,7 @@ import (
 	iamapi "github.com/sagekeep/sagekeep/api/iam"
 	"github.com/sagekeep/sagekeep/api/schema"
 	stsapi "github.com/sagekeep/sagekeep/api/sts"
-	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/evaluator"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/oidc"
 	"github.com/sagekeep/sagekeep/internal/oidc/oidctest"
@@ -39,7 +39,7 @@ func newWebFixture(t *testing.T, tokens sts.TokenVerifier) *webFixture {
 	if tokens == nil {
 		tokens = oidc.New(oidc.Config{Now: f.issuer.Now, Roots: x509.NewCertPool()})
 	}
-	f.r = protocol.NewRegistry(webAuthorizer{f.fixture}, f)
+	f.r = protocol.NewRegistry(evaluator.New(f.iam, nil), f)
 	f.iam.Register(f.r)
 	sts.New(sts.Config{Roles: f.iam, Keyring: f.keyring, Tokens: tokens, Now: f.issuer.Now}).Register(f.r)
 	f.provider = f.newProvider(f.root, f.issuer.URL)
@@ -51,22 +51,6 @@ func (f *webFixture) newProvider(ctx context.Context, url string) string {
 	return *must(ctx, f.fixture, iamapi.CreateOpenIDConnectProvider, &iamapi.CreateOpenIDConnectProviderInput{
 		Url: url, ClientIDList: []string{oidctest.Audience}, ThumbprintList: []string{oidctest.Thumbprint(f.issuer.CA)},
 	}).OpenIDConnectProviderArn
-}
-
-// webAuthorizer is the fixture's evaluator, which knows web identities too.
-type webAuthorizer struct{ f *fixture }
-
-func (a webAuthorizer) Decide(ctx context.Context, c *protocol.Check) (authz.Decision, error) {
-	caller := identity.From(ctx).Caller
-	if caller.Type != identity.WebIdentity {
-		return a.f.Decide(ctx, c)
-	}
-	c.Context.Set("aws:FederatedProvider", caller.Provider)
-	req := authz.Request{
-		Principal: authz.Principal{Type: authz.Federated, ARN: caller.Provider}, Action: c.Action, Resource: c.Resource,
-		ResourceAccount: c.Account, Context: c.Context, Trust: c.Kind == protocol.RoleTrust,
-	}
-	return authz.Decide(&req, &authz.Policies{Resource: c.Policy}, nil), nil
 }
 
 // unsigned returns a context of a request without a signature.
