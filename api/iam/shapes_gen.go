@@ -2867,7 +2867,7 @@ var shapeUser = &schema.Shape{
 	Kind: schema.Structure,
 	Members: []schema.Member{
 		{Name: "Path", Shape: shapePathType, Required: true},
-		{Name: "UserName", Shape: shapeUserNameType, Required: true},
+		{Name: "UserName", Shape: shapeUserNameType},
 		{Name: "UserId", Shape: shapeIdType, Required: true},
 		{Name: "Arn", Shape: shapeArnType, Required: true},
 		{Name: "CreateDate", Shape: shapeDateType, Required: true},

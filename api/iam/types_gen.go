@@ -1398,7 +1398,7 @@ type UpdateUserInput struct {
 // User is a structure of the API.
 type User struct {
 	Path                string
-	UserName            string
+	UserName            *string
 	UserId              string
 	Arn                 string
 	CreateDate          time.Time

@@ -188,7 +188,7 @@ func TestGroupShapesAndPages(t *testing.T) {
 	rest := must(ctx, f, iamapi.GetGroup, &iamapi.GetGroupInput{GroupName: "devs", Marker: first.Marker})
 	var names []string
 	for _, u := range rest.Users {
-		names = append(names, u.UserName)
+		names = append(names, *u.UserName)
 	}
 	if !slices.Equal(names, []string{"user2", "user3", "user4"}) || *rest.IsTruncated {
 		t.Errorf("the rest of the group = %v", names)

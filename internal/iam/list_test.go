@@ -30,7 +30,7 @@ func TestPages(t *testing.T) {
 	for pages := 1; ; pages++ {
 		out := must(ctx, f, iamapi.ListUsers, in)
 		for _, u := range out.Users {
-			got = append(got, u.UserName)
+			got = append(got, *u.UserName)
 		}
 		if !*out.IsTruncated {
 			if pages != 3 || out.Marker != nil {
@@ -50,9 +50,9 @@ func TestPages(t *testing.T) {
 	}
 
 	first := must(ctx, f, iamapi.ListUsers, &iamapi.ListUsersInput{MaxItems: new(int32(3))})
-	must(ctx, f, iamapi.DeleteUser, &iamapi.DeleteUserInput{UserName: first.Users[2].UserName})
+	must(ctx, f, iamapi.DeleteUser, &iamapi.DeleteUserInput{UserName: *first.Users[2].UserName})
 	rest := must(ctx, f, iamapi.ListUsers, &iamapi.ListUsersInput{Marker: first.Marker})
-	if len(rest.Users) != 4 || rest.Users[0].UserName != want[3] {
+	if len(rest.Users) != 4 || *rest.Users[0].UserName != want[3] {
 		t.Errorf("behind a deleted user come %d, want 4 from %s", len(rest.Users), want[3])
 	}
 

@@ -262,12 +262,16 @@ func TestShapes(t *testing.T) {
 		t.Errorf("CreateUser = %+v", u)
 	}
 	got := must(f.asRoot(), f, iamapi.GetUser, &iamapi.GetUserInput{UserName: new("bob")}).User
-	if got.UserName != "Bob" || len(got.Tags) != 1 || *got.PermissionsBoundary.PermissionsBoundaryArn != s3Policy {
+	if *got.UserName != "Bob" || len(got.Tags) != 1 || *got.PermissionsBoundary.PermissionsBoundaryArn != s3Policy {
 		t.Errorf("GetUser = %+v", got)
 	}
 	root := must(f.asRoot(), f, iamapi.GetUser, &iamapi.GetUserInput{}).User
-	if root.Arn != "arn:aws:iam::111122223333:root" || root.UserId != testAccount {
+	if root.Arn != "arn:aws:iam::111122223333:root" || root.UserId != testAccount || root.UserName != nil {
 		t.Errorf("GetUser of root = %+v", root)
+	}
+	must(f.asRoot(), f, iamapi.CreateAccountAlias, &iamapi.CreateAccountAliasInput{AccountAlias: "team-a"})
+	if root := must(f.asRoot(), f, iamapi.GetUser, &iamapi.GetUserInput{}).User; root.UserName == nil || *root.UserName != "team-a" {
+		t.Errorf("GetUser of root with an alias = %+v", root)
 	}
 	r := must(f.asRoot(), f, iamapi.CreateRole, &iamapi.CreateRoleInput{RoleName: "r", Path: new("/service-role/"), AssumeRolePolicyDocument: trustAccount}).Role
 	if r.Arn != "arn:aws:iam::111122223333:role/service-role/r" || !strings.HasPrefix(r.RoleId, "AROA") || *r.MaxSessionDuration != 3600 {
@@ -311,8 +315,8 @@ func TestKeyOwners(t *testing.T) {
 	_, k := f.newUser("bob")
 	must(f.asRoot(), f, iamapi.PutUserPolicy, &iamapi.PutUserPolicyInput{UserName: "bob", PolicyName: "p", PolicyDocument: allowAll})
 	ctx := f.as(k.AccessKeyId, "")
-	if got := must(ctx, f, iamapi.GetUser, &iamapi.GetUserInput{}).User.UserName; got != "bob" {
-		t.Errorf("GetUser by bob = %s", got)
+	if got := must(ctx, f, iamapi.GetUser, &iamapi.GetUserInput{}).User.UserName; *got != "bob" {
+		t.Errorf("GetUser by bob = %s", *got)
 	}
 	if got := must(ctx, f, iamapi.ListAccessKeys, &iamapi.ListAccessKeysInput{}).AccessKeyMetadata; len(got) != 1 || *got[0].AccessKeyId != k.AccessKeyId {
 		t.Errorf("ListAccessKeys by bob = %v", got)

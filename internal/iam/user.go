@@ -14,7 +14,7 @@ import (
 
 func (s *Service) userShape(e *entity) *iamapi.User {
 	return &iamapi.User{
-		Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: s.users.arn(e), CreateDate: timeOf(e.Created),
+		Path: e.Path, UserName: &e.Name, UserId: e.ID, Arn: s.users.arn(e), CreateDate: timeOf(e.Created),
 		PermissionsBoundary: boundaryShape(e.Boundary), Tags: e.Tags,
 	}
 }
@@ -143,7 +143,7 @@ func (s *Service) CreateUser(ctx context.Context, in *iamapi.CreateUserInput) (*
 }
 
 // GetUser describes a user, without a name the caller, who may be the root
-// user.
+// user: its name is the account's alias, and absent without one.
 //
 // Errors: NoSuchEntity; ValidationError when a role's session names no user.
 func (s *Service) GetUser(ctx context.Context, in *iamapi.GetUserInput) (*iamapi.GetUserOutput, error) {
@@ -171,9 +171,11 @@ func (s *Service) getRoot(ctx context.Context) (*iamapi.GetUserOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &iamapi.GetUserOutput{User: &iamapi.User{
-		Path: "/", UserId: account, Arn: rootARN(account), CreateDate: timeOf(row.Created),
-	}}, nil
+	root := &iamapi.User{Path: "/", UserId: account, Arn: rootARN(account), CreateDate: timeOf(row.Created)}
+	if row.Alias != "" {
+		root.UserName = &row.Alias
+	}
+	return &iamapi.GetUserOutput{User: root}, nil
 }
 
 // ownerName is the user that a call with an optional UserName is about: the

@@ -158,6 +158,7 @@ func TestRefused(t *testing.T) {
 		{name: "operation not in the model", model: head + `"In":{"type":"structure","members":{}}` + tail, allowed: []string{"Fly"}, want: "Fly"},
 		{name: "overlay names no operation", model: head + `"In":{"type":"structure","members":{}}` + tail, overlay: `{"x":{"readOnly":{"operations":["Fly"],"source":"s"}}}`, want: "Fly"},
 		{name: "overlay names no pattern", model: head + `"In":{"type":"structure","members":{}}` + tail, overlay: `{"x":{"patterns":[{"shape":"In","pattern":"a","source":"s"}]}}`, want: "no pattern"},
+		{name: "overlay makes optional what is", model: head + `"In":{"type":"structure","members":{"A":{"shape":"X"}}},"X":{"type":"string"}` + tail, overlay: `{"x":{"optional":[{"shape":"In","member":"A","source":"s"}]}}`, want: "does not require"},
 		{name: "overlay error without status", model: head + `"In":{"type":"structure","members":{}}` + tail, overlay: `{"x":{"errors":[{"errors":[{"name":"E"}],"source":"s"}]}}`, want: "status 0"},
 		{name: "overlay without source", model: head + `"In":{"type":"structure","members":{}}` + tail, overlay: `{"x":{"lenient":{"value":true}}}`, want: "without a source"},
 		{name: "overlay with a misspelt section", model: head + `"In":{"type":"structure","members":{}}` + tail, overlay: `{"x":{"lenien":{}}}`, want: "unknown field"},

@@ -27,11 +27,12 @@ type serviceOverlay struct {
 	Patterns     []overlayPattern    `json:"patterns"`     // RE2 form of a shape's pattern
 	Sensitive    []overlaySensitive  `json:"sensitive"`    // shapes that no record or error text may show
 	Headers      []overlayHeaders    `json:"headers"`      // headers that an operation reads besides the model's
-	Drop         []overlayDrop       `json:"drop"`         // members that generated code cannot express
+	Drop         []overlayMember     `json:"drop"`         // members that generated code cannot express
+	Optional     []overlayMember     `json:"optional"`     // members that the model requires and an answer leaves out
 	Errors       []overlayErrorGroup `json:"errors"`       // errors the model does not declare, or not for our operations
 }
 
-type overlayDrop struct {
+type overlayMember struct {
 	Shape  string `json:"shape"`
 	Member string `json:"member"`
 	Source string `json:"source"`
@@ -140,6 +141,9 @@ func (o *serviceOverlay) sources() []string {
 	for _, d := range o.Drop {
 		all = append(all, d.Source)
 	}
+	for _, m := range o.Optional {
+		all = append(all, m.Source)
+	}
 	for _, e := range o.Errors {
 		all = append(all, e.Source)
 	}
@@ -168,6 +172,13 @@ func (o *serviceOverlay) amend(m *apiModel) error {
 			return fmt.Errorf("overlay: drop names %s of %s, which is not in the model", d.Member, d.Shape)
 		}
 		shape.Members = slices.DeleteFunc(shape.Members, func(r namedRef) bool { return r.Name == d.Member })
+	}
+	for _, e := range o.Optional {
+		shape := m.Shapes[e.Shape]
+		if shape == nil || !slices.Contains(shape.Required, e.Member) {
+			return fmt.Errorf("overlay: optional names %s of %s, which the model does not require", e.Member, e.Shape)
+		}
+		shape.Required = slices.DeleteFunc(shape.Required, func(name string) bool { return name == e.Member })
 	}
 	return nil
 }
