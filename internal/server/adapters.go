@@ -113,8 +113,11 @@ func (s *Server) linkedRole(ctx context.Context, service string) error {
 		denied.AuditCode = e.Code
 		return denied.Because(err)
 	}
-	if _, rerr := s.iam.RoleByARN(ctx, role); e.Code == "InvalidInput" && rerr == nil {
-		return nil // another use of the service was quicker
+	if e.Code != "InvalidInput" {
+		return err
 	}
-	return err
+	if _, rerr := s.iam.RoleByARN(ctx, role); rerr != nil {
+		return err
+	}
+	return nil // another use of the service was quicker
 }
