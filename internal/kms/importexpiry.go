@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -166,14 +167,20 @@ func (s *Service) queuedErasures(ctx context.Context) (queued []erasureRow, err 
 
 // strikeErasures drops what has been erased.
 func (s *Service) strikeErasures(ctx context.Context, done []erasureRow) error {
-	return s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
-		for _, e := range done {
-			if err := erasures.Delete(tx, e.Region, e.KeyID, e.ID); err != nil {
-				return err
+	for batch := range slices.Chunk(done, rewrapBatch) {
+		err := s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
+			for _, e := range batch {
+				if err := erasures.Delete(tx, e.Region, e.KeyID, e.ID); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("strike erasures: %w", err)
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // turnDue makes the changes that are due in any key.

@@ -25,10 +25,21 @@ var tombstones = store.Hashed[tombstone]("kms.tombstone")
 // rewrapBatch bounds the keys that one transaction rewraps.
 const rewrapBatch = 200
 
+// An erasure rewraps every key and rewrites the store's files, whoever asked for
+// it. The maintenance rests between two of them for eraseRest times as long as the
+// last one took, so that at most a twentieth of the machine goes into them, but
+// for maxEraseRest at most: with the interval of ten minutes at which the server
+// maintains, what is due is erased within an hour.
+const (
+	eraseRest    = 20
+	maxEraseRest = 50 * time.Minute
+)
+
 // Maintain erases the material of keys whose window has passed, and imported
 // material that was deleted or has expired, and rotates keys that are due, once at
 // the start and then every interval, and connects external key stores when told,
-// until ctx ends.
+// until ctx ends. What comes due while erasures rest waits for the next one: see
+// eraseRest.
 func (s *Service) Maintain(ctx context.Context, interval time.Duration, log *slog.Logger) {
 	var connections sync.WaitGroup
 	connections.Go(func() { s.connectStores(ctx, interval, log) })
@@ -48,8 +59,24 @@ func (s *Service) Maintain(ctx context.Context, interval time.Duration, log *slo
 }
 
 func (s *Service) maintainOnce(ctx context.Context) error {
-	err := errors.Join(s.turnDue(ctx), s.rotateDue(ctx), s.rewrapImports(ctx), s.eraseDue(ctx))
+	err := errors.Join(s.turnDue(ctx), s.rotateDue(ctx), s.rewrapImports(ctx), s.eraseRested(ctx))
 	s.forgetStale()
+	return err
+}
+
+// eraseRested is eraseDue unless the last erasure was too long, too short ago.
+func (s *Service) eraseRested(ctx context.Context) error {
+	s.erasing.Lock()
+	defer s.erasing.Unlock()
+	if time.Now().Before(s.rested) {
+		return nil
+	}
+	start := time.Now()
+	worked, err := s.erase(ctx)
+	if worked {
+		end := time.Now()
+		s.rested = end.Add(min(eraseRest*end.Sub(start), maxEraseRest))
+	}
 	return err
 }
 
@@ -62,40 +89,47 @@ func (s *Service) maintainOnce(ctx context.Context) error {
 func (s *Service) eraseDue(ctx context.Context) error {
 	s.erasing.Lock()
 	defer s.erasing.Unlock()
+	_, err := s.erase(ctx)
+	return err
+}
+
+// erase is eraseDue for who holds s.erasing. It reports whether there was anything
+// to erase, also when that failed.
+func (s *Service) erase(ctx context.Context) (worked bool, err error) {
 	carriedOn := s.Epochs.InErasure()
 	if carriedOn {
 		if err := s.endErasure(ctx); err != nil {
-			return err
+			return true, err
 		}
 	}
 	due, err := s.dueForDeletion(ctx)
 	if err != nil {
-		return err
+		return carriedOn, err
 	}
 	queued, err := s.queuedErasures(ctx)
 	if err != nil {
-		return err
+		return carriedOn, err
 	}
 	if len(due)+len(queued) > 0 {
 		if err := s.beginErasure(); err != nil {
-			return err
+			return true, err
 		}
 		for _, k := range due {
 			if err := s.eraseRow(ctx, k); err != nil {
-				return fmt.Errorf("erase key %s: %w", k.ID, err)
+				return true, fmt.Errorf("erase key %s: %w", k.ID, err)
 			}
 		}
 		if err := s.endErasure(ctx); err != nil {
-			return err
+			return true, err
 		}
 		if err := s.strikeErasures(ctx, queued); err != nil {
-			return err
+			return true, err
 		}
 	}
 	if !carriedOn && len(due)+len(queued) == 0 {
-		return nil
+		return false, nil
 	}
-	return s.Store.Compact(ctx)
+	return true, s.Store.Compact(ctx)
 }
 
 // beginErasure makes the new epoch when no commit is under way that holds

@@ -66,6 +66,8 @@ type Service struct {
 	connecting chan struct{}
 	// erasing serialises erasures: two at once would destroy each other's epoch.
 	erasing sync.Mutex
+	// rested is when the next erasure of the maintenance may begin; under erasing.
+	rested time.Time
 	// wrapping is read-held from the wrapping of new key material until its
 	// commit, so that an erasure sees what was wrapped under the old epoch.
 	wrapping sync.RWMutex
