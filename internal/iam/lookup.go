@@ -228,7 +228,9 @@ func (s *Service) attachedTo(ctx context.Context, k *kind, account, name, id str
 	if err != nil {
 		return authz.Policies{}, err
 	}
-	s.policyCache.put(key, policyEntry{policies: p, epoch: epoch})
+	if !s.store.InTransaction(ctx) { // what is not committed is not kept
+		s.policyCache.put(key, policyEntry{policies: p, epoch: epoch})
+	}
 	return p, nil
 }
 
@@ -307,6 +309,8 @@ func (s *Service) sessionPolicies(ctx context.Context, account string, passed []
 	if err != nil {
 		return nil, err
 	}
-	s.sessionCache.put(key, sessionPolicyEntry{policies: all, epoch: epoch})
+	if !s.store.InTransaction(ctx) { // what is not committed is not kept
+		s.sessionCache.put(key, sessionPolicyEntry{policies: all, epoch: epoch})
+	}
 	return all, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
+	"github.com/sagekeep/sagekeep/internal/store"
 )
 
 func TestCreateAccount(t *testing.T) {
@@ -363,4 +364,27 @@ func TestUnknownAccountsTakeNoMemory(t *testing.T) {
 		t.Errorf("%d unknown accounts hold %d bytes", accounts, grown)
 	}
 	runtime.KeepAlive(f)
+}
+
+// TestLookupsInTransaction: what a transaction sees of its own changes is not
+// kept for others, who may never see it.
+func TestLookupsInTransaction(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const arn = "arn:aws:iam::" + testAccount + ":role/r"
+	undone := errors.New("undone")
+	err := f.s.store.Update(f.asRoot(), func(tx *store.Tx) error {
+		ctx := tx.Context(f.asRoot())
+		must(ctx, f, iamapi.CreateRole, &iamapi.CreateRoleInput{RoleName: "r", AssumeRolePolicyDocument: trustAccount})
+		if _, err := f.s.RoleByARN(ctx, arn); err != nil {
+			t.Errorf("in the transaction: %v", err)
+		}
+		return undone
+	})
+	if !errors.Is(err, undone) {
+		t.Fatal(err)
+	}
+	if role, err := f.s.RoleByARN(t.Context(), arn); !errors.Is(err, ErrNoSuchRole) {
+		t.Errorf("after it was undone: %v, %v", role, err)
+	}
 }

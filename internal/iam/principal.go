@@ -68,7 +68,9 @@ func (s *Service) RoleByARN(ctx context.Context, roleARN string) (*RoleInfo, err
 		ARN: roleARN, Name: e.Name, Path: e.Path, ID: e.ID, Account: e.Account, Trust: compileTrust(&e),
 		MaxSession: time.Duration(e.MaxSession) * time.Second, Tags: tagMap(e.Tags, nil),
 	}
-	s.roleCache.put(roleARN, roleEntry{role: role, epoch: epoch})
+	if !s.store.InTransaction(ctx) { // what is not committed is not kept
+		s.roleCache.put(roleARN, roleEntry{role: role, epoch: epoch})
+	}
 	return role, nil
 }
 
