@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,10 +38,32 @@ type Context struct {
 	room *room
 }
 
-// room holds the values of single-valued keys, which a request has two dozen of.
+// room holds the values of single-valued keys, which a request has two dozen of,
+// and the keys whose values are not known yet.
 type room struct {
-	used int
-	at   [24]string
+	used  int
+	at    [24]string
+	later *later
+}
+
+// later is a key whose value is looked up when a policy asks for it.
+type later struct {
+	key   string // in lower case
+	look  func() (string, error)
+	once  sync.Once
+	known atomic.Bool
+	value Value
+	next  *later
+}
+
+// get looks the value up the first time.
+func (l *later) get() Value {
+	l.once.Do(func() {
+		v, err := l.look()
+		l.value = Value{Vals: []string{v}, Ambiguous: err != nil}
+		l.known.Store(true)
+	})
+	return l.value
 }
 
 // NewContext returns an empty Context.
@@ -83,6 +107,14 @@ func (c Context) SetTime(key string, t time.Time) {
 	c.Set(key, t.UTC().Format("2006-01-02T15:04:05Z"))
 }
 
+// SetLater gives a single-valued key, which the context does not have otherwise, a
+// value that costs something to know: look is called, at most once, when a policy
+// in play mentions the key. When it fails, a condition on the key cannot be
+// evaluated, as for [Value.Ambiguous]. c must come from [NewContext].
+func (c Context) SetLater(key string, look func() (string, error)) {
+	c.room.later = &later{key: lower(key), look: look, next: c.room.later}
+}
+
 // Delete removes a key.
 func (c Context) Delete(key string) { delete(c.vals, lower(key)) }
 
@@ -90,15 +122,43 @@ func (c Context) Delete(key string) { delete(c.vals, lower(key)) }
 func (c Context) Get(key string) (Value, bool) { return c.lookup(lower(key)) }
 
 // Len is the number of keys.
-func (c Context) Len() int { return len(c.vals) }
+func (c Context) Len() int {
+	n := len(c.vals)
+	if c.room != nil {
+		for l := c.room.later; l != nil; l = l.next {
+			n++
+		}
+	}
+	return n
+}
 
-// All yields every key, in lower case and no particular order.
-func (c Context) All() iter.Seq2[string, Value] { return maps.All(c.vals) }
+// All yields every key, in lower case and no particular order; of those of
+// SetLater the ones that were looked up.
+func (c Context) All() iter.Seq2[string, Value] {
+	return func(yield func(string, Value) bool) {
+		for key, v := range c.vals {
+			if !yield(key, v) {
+				return
+			}
+		}
+		if c.room == nil {
+			return
+		}
+		for l := c.room.later; l != nil; l = l.next {
+			if l.known.Load() && !l.value.Ambiguous && !yield(l.key, l.value) {
+				return
+			}
+		}
+	}
+}
 
 // Clone returns a copy that can be filled on its own.
 func (c Context) Clone() Context {
 	n := NewContext()
 	maps.Copy(n.vals, c.vals)
+	if c.room != nil {
+		n.room.later = c.room.later
+	}
 	return n
 }
 
@@ -172,7 +232,20 @@ func folded(key string) string {
 // lookup is Get for a key in lower case. A key without values is absent.
 func (c Context) lookup(key string) (Value, bool) {
 	v, ok := c.vals[key]
+	if !ok && c.room != nil && c.room.later != nil {
+		v, ok = c.room.lookup(key)
+	}
 	return v, ok && len(v.Vals) > 0
+}
+
+// lookup is Context.lookup for the keys of SetLater.
+func (r *room) lookup(key string) (Value, bool) {
+	for l := r.later; l != nil; l = l.next {
+		if l.key == key {
+			return l.get(), true
+		}
+	}
+	return Value{}, false
 }
 
 // single returns the value of a single-valued key, or "".
