@@ -211,21 +211,24 @@ func (s *Service) GetKeyLastUsage(ctx context.Context, in *kmsapi.GetKeyLastUsag
 }
 
 // unusedCondition sets kms:TrailingDaysWithoutKeyUsage: whole days since the
-// last use or, if there was none, since the key was made.
+// last use or, if there was none, since the key was made. They are looked up only
+// when a policy asks for them, for that may wait until the journal has been read.
+// A policy whose question cannot be answered allows nothing, and denies.
 //
 // Source: AWS KMS Developer Guide, kms:TrailingDaysWithoutKeyUsage.
-func (s *Service) unusedCondition(ctx context.Context, c authz.Context, k *keyState) error {
-	u, err := s.lastUse(ctx, &k.keyRow)
-	if err != nil {
-		return err
-	}
-	since := k.Created
-	if u.At != 0 {
-		since = time.Unix(u.At, 0)
-	}
-	n := max(s.Now().Sub(since), 0) / (24 * time.Hour)
-	c.Set("kms:TrailingDaysWithoutKeyUsage", strconv.FormatInt(int64(n), 10))
-	return nil
+func (s *Service) unusedCondition(ctx context.Context, c authz.Context, k *keyState) {
+	c.SetLater("kms:TrailingDaysWithoutKeyUsage", func() (string, error) {
+		u, err := s.lastUse(ctx, &k.keyRow)
+		if err != nil {
+			return "", err
+		}
+		since := k.Created
+		if u.At != 0 {
+			since = time.Unix(u.At, 0)
+		}
+		n := max(s.Now().Sub(since), 0) / (24 * time.Hour)
+		return strconv.FormatInt(int64(n), 10), nil
+	})
 }
 
 // MaintainUses writes down when keys were used until ctx ends, and once more

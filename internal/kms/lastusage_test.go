@@ -346,6 +346,52 @@ func TestTrailingDays(t *testing.T) {
 	}
 }
 
+// TestTrailingDaysWhenAsked: while the journal is read after a start, nobody waits
+// for it whose policies do not ask when the key was used.
+func TestTrailingDaysWhenAsked(t *testing.T) {
+	t.Parallel()
+	const unused = "kms:TrailingDaysWithoutKeyUsage"
+	silent, asking := doc(to(rootARN(home), "kms:*")), doc(to(rootARN(home), "kms:*"), not("*", "kms:DisableKey kms:ScheduleKeyDeletion", when("NumericLessThan", unused, "2")))
+	for _, c := range []struct {
+		name, key, user string
+		asks            bool
+	}{
+		{"nobody asks", silent, allow("kms:*"), false},
+		{"the key policy asks of other actions", doc(to(rootARN(home), "kms:*"), not("*", "kms:EnableKey", when("NumericLessThan", unused, "2"))), allow("kms:*"), false},
+		{"the key policy asks", asking, allow("kms:*"), true},
+		{"the caller's policy asks", silent, allow("kms:*", when("NumericGreaterThanEquals", unused, "2")), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			id := f.key(c.key)
+			alice := f.user(home, "alice", doc(c.user))
+			f.encrypted(f.admin(), id, nil)
+			f.restart()
+			f.s.uses.catching <- struct{}{} // as while the journal is read
+			ctx, stop := context.WithTimeout(f.by(alice), 200*time.Millisecond)
+			defer stop()
+			err := second(try(ctx, f, kmsapi.DisableKey, &kmsapi.DisableKeyInput{KeyId: id}))
+			if c.asks != (err != nil) {
+				t.Errorf("DisableKey while the journal is read: %v", err)
+			}
+			if c.asks {
+				f.wantState(id, "Enabled")
+			}
+			<-f.s.uses.catching
+			wantError(t, "EnableKey", second(try(f.admin(), f, kmsapi.EnableKey, &kmsapi.EnableKeyInput{KeyId: id})), "", "")
+			want := ""
+			if c.asks {
+				want = denied
+			}
+			wantError(t, "ScheduleKeyDeletion", second(try(f.by(alice), f, kmsapi.ScheduleKeyDeletion, &kmsapi.ScheduleKeyDeletionInput{KeyId: id})), want, "")
+			if read := f.s.uses.caught.Load(); read != c.asks {
+				t.Errorf("the journal was read: %t, want %t", read, c.asks)
+			}
+		})
+	}
+}
+
 // BenchmarkNoteUse is what tracking costs a request.
 func BenchmarkNoteUse(b *testing.B) {
 	f := newFixture(b)
