@@ -51,6 +51,7 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, in *kmsapi.DeriveShare
 	if err != nil {
 		return nil, err
 	}
+	defer o.done()
 	private, ok := o.private.(*ecdsa.PrivateKey)
 	if !ok {
 		return nil, fmt.Errorf("kms: key %s is on no curve", k.ID)

@@ -96,6 +96,7 @@ func (s *Service) seal(ctx context.Context, k *keyState, ec map[string]string, p
 	if err != nil {
 		return nil, nil, err
 	}
+	defer o.done()
 	if k.external() {
 		sealed, err := s.sealExternal(ctx, k, o.backing, m, ec, plaintext, operation)
 		return sealed, m, err
@@ -267,6 +268,7 @@ func (s *Service) decrypt(ctx context.Context, keyID *string, ciphertext []byte,
 		if err != nil {
 			return nil, nil, nil, err
 		}
+		defer o.done() // there is one such material
 		if b.external != nil {
 			if err := s.openExternal(ctx, k, &b, ec, operation); err != nil {
 				return nil, nil, nil, err

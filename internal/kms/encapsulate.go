@@ -31,10 +31,11 @@ func (s *Service) Encapsulate(ctx context.Context, in *kmsapi.EncapsulateInput) 
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	key, err := s.decapsulator(ctx, k)
+	key, o, err := s.decapsulator(ctx, k)
 	if err != nil {
 		return nil, err
 	}
+	defer o.done()
 	shared, ciphertext := key.Encapsulator().Encapsulate()
 	return &kmsapi.EncapsulateOutput{
 		KeyId: new(k.arn()), SharedSecret: shared, SharedSecretCiphertextBlob: ciphertext, EncapsulationAlgorithm: in.EncapsulationAlgorithm,
@@ -54,10 +55,11 @@ func (s *Service) Decapsulate(ctx context.Context, in *kmsapi.DecapsulateInput) 
 	if err != nil {
 		return nil, err
 	}
-	key, err := s.decapsulator(ctx, k)
+	key, o, err := s.decapsulator(ctx, k)
 	if err != nil {
 		return nil, err
 	}
+	defer o.done()
 	shared, err := key.Decapsulate(in.SharedSecretCiphertextBlob)
 	if err != nil {
 		return nil, kmsapi.InvalidCiphertextException("").Because(err)
@@ -84,14 +86,17 @@ func (s *Service) kemKey(ctx context.Context, id string, a kmsapi.EncapsulationA
 	return k, nil
 }
 
-func (s *Service) decapsulator(ctx context.Context, k *keyState) (seeded, error) {
+// decapsulator returns the key's ML-KEM key and what it lies in, for the caller to
+// call done.
+func (s *Service) decapsulator(ctx context.Context, k *keyState) (seeded, *opened, error) {
 	o, _, err := s.openCurrent(ctx, k)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	key, ok := o.private.(seeded)
 	if !ok {
-		return nil, fmt.Errorf("kms: key %s holds no ML-KEM key", k.ID)
+		o.done()
+		return nil, nil, fmt.Errorf("kms: key %s holds no ML-KEM key", k.ID)
 	}
-	return key, nil
+	return key, o, nil
 }

@@ -109,6 +109,8 @@ func encodeRSA(key *rsa.PrivateKey, d, p, q *big.Int) ([]byte, error) {
 // wipe overwrites numbers that tell of a private key.
 func wipe(numbers ...*big.Int) {
 	for _, n := range numbers {
-		clear(n.Bits())
+		if n != nil {
+			clear(n.Bits())
+		}
 	}
 }

@@ -90,6 +90,7 @@ func (s *Service) mac(ctx context.Context, k *keyState, a kmsapi.MacAlgorithmSpe
 	if err != nil {
 		return nil, err
 	}
+	defer o.done()
 	key, ok := o.private.(macKey)
 	if !ok {
 		return nil, fmt.Errorf("kms: key %s holds no MAC key", k.ID)

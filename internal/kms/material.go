@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/envelope"
@@ -35,10 +36,23 @@ func (m *newMaterial) erase() {
 }
 
 // opened is the material of one version as it is used. It lives in the cache of
-// its key, which forgets it with every change of the key, and never prints.
+// its key, which forgets it with every change of the key, and never prints. Its
+// bytes are overwritten when the cache has forgotten it and the last request that
+// uses it is done. What the packages that compute with it keep to themselves, such
+// as the tables of crypto/rsa, is left to the garbage collector.
 type opened struct {
 	backing secret.Key
 	private any // see privatekey.go; nil for symmetric encryption keys
+
+	holds atomic.Int64 // the cache's and one for each user
+}
+
+// done ends a use. Nothing of o may be used afterwards.
+func (o *opened) done() {
+	if o.holds.Add(-1) == 0 {
+		o.backing.Erase()
+		erasePrivate(o.private)
+	}
 }
 
 // Format prints a fixed text whatever the verb.
@@ -164,7 +178,7 @@ func privateAEAD(backing secret.Key) (cipher.AEAD, error) {
 	return a, nil
 }
 
-// openCurrent opens the version that encrypts and signs.
+// openCurrent opens the version that encrypts and signs. The caller calls done.
 func (s *Service) openCurrent(ctx context.Context, k *keyState) (*opened, *materialRow, error) {
 	m := k.current()
 	if m == nil {
@@ -174,7 +188,8 @@ func (s *Service) openCurrent(ctx context.Context, k *keyState) (*opened, *mater
 	return o, m, err
 }
 
-// open returns a version of the key's material, ready for use.
+// open returns a version of the key's material, ready for use. The caller calls
+// done.
 func (s *Service) open(ctx context.Context, k *keyState, m *materialRow) (*opened, error) {
 	for {
 		o, err := s.opened(k, m)
@@ -200,6 +215,7 @@ func (s *Service) opened(k *keyState, m *materialRow) (*opened, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if o := k.materials[m.ID]; o != nil {
+		o.holds.Add(1)
 		return o, nil
 	}
 	if m.Wrapped == nil { // no state in which the key is used has this
@@ -210,12 +226,29 @@ func (s *Service) opened(k *keyState, m *materialRow) (*opened, error) {
 		return nil, err
 	}
 	o := &opened{backing: out.backing}
+	o.holds.Store(1)
 	if out.private != nil {
 		defer clear(out.private)
 		if o.private, err = parsePrivate(k.Spec, out.private); err != nil {
+			o.done()
 			return nil, fmt.Errorf("kms: read private key of %s: %w", k.ID, err)
 		}
 	}
-	k.materials[m.ID] = o
+	if !k.retired {
+		o.holds.Add(1)
+		k.materials[m.ID] = o
+	}
 	return o, nil
+}
+
+// retire ends the cache's hold on the key's material. Requests that have k still
+// may go on to open it, each for itself.
+func (k *keyState) retire() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.retired = true
+	for _, o := range k.materials {
+		o.done()
+	}
+	k.materials = nil
 }

@@ -360,3 +360,24 @@ func parseKEM(name kmsapi.KeySpec, der []byte) (any, error) {
 	}
 	return key, nil
 }
+
+// erasePrivate overwrites what can be reached of a private key, which is used no
+// more.
+func erasePrivate(key any) {
+	switch key := key.(type) {
+	case macKey:
+		clear(key)
+	case ed25519.PrivateKey:
+		clear(key)
+	case *ecdsa.PrivateKey:
+		//lint:ignore SA1019 nothing computes with the key after this
+		wipe(key.D)
+	case *secp256k1.PrivateKey:
+		key.Zero()
+	case *kem512:
+		clear(key.seed[:])
+	case *rsa.PrivateKey:
+		wipe(key.D, key.Precomputed.Dp, key.Precomputed.Dq, key.Precomputed.Qinv)
+		wipe(key.Primes...)
+	}
+}

@@ -57,24 +57,27 @@ func fits(k *keyState, a kmsapi.EncryptionAlgorithmSpec, plaintext []byte) error
 	return nil
 }
 
-func (s *Service) rsaKey(ctx context.Context, k *keyState) (*rsa.PrivateKey, error) {
+// rsaKey returns the key's RSA key and what it lies in, for the caller to call done.
+func (s *Service) rsaKey(ctx context.Context, k *keyState) (*rsa.PrivateKey, *opened, error) {
 	o, _, err := s.openCurrent(ctx, k)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	key, ok := o.private.(*rsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("kms: key %s holds no RSA key", k.ID)
+		o.done()
+		return nil, nil, fmt.Errorf("kms: key %s holds no RSA key", k.ID)
 	}
-	return key, nil
+	return key, o, nil
 }
 
 // encryptRSA gives the bare RSA ciphertext, as long as the modulus.
 func (s *Service) encryptRSA(ctx context.Context, k *keyState, a kmsapi.EncryptionAlgorithmSpec, plaintext []byte) ([]byte, error) {
-	key, err := s.rsaKey(ctx, k)
+	key, o, err := s.rsaKey(ctx, k)
 	if err != nil {
 		return nil, err
 	}
+	defer o.done()
 	ciphertext, err := rsa.EncryptOAEP(oaepHash(a), rand.Reader, &key.PublicKey, plaintext, nil)
 	if err != nil {
 		return nil, fmt.Errorf("kms: encrypt with %s: %w", k.ID, err)
@@ -85,10 +88,11 @@ func (s *Service) encryptRSA(ctx context.Context, k *keyState, a kmsapi.Encrypti
 // decryptRSA opens a bare RSA ciphertext. Whatever is wrong with it has one
 // answer.
 func (s *Service) decryptRSA(ctx context.Context, k *keyState, a kmsapi.EncryptionAlgorithmSpec, ciphertext []byte) ([]byte, error) {
-	key, err := s.rsaKey(ctx, k)
+	key, o, err := s.rsaKey(ctx, k)
 	if err != nil {
 		return nil, err
 	}
+	defer o.done()
 	plaintext, err := rsa.DecryptOAEP(oaepHash(a), nil, key, ciphertext, nil)
 	if err != nil {
 		return nil, kmsapi.InvalidCiphertextException("").Because(errBlob)

@@ -6,6 +6,8 @@ import (
 	"crypto/rsa"
 	"encoding/hex"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -186,6 +188,7 @@ type keyState struct {
 	grants    map[string][]authz.Grant // by grantee, or the id of a service's grant, loaded when asked for
 	large     map[string]*grantIndex   // by grantee, those with many
 	materials map[string]*opened       // by material id
+	retired   bool                     // not in the cache: holds no material
 	aliases   []string                 // for kms:ResourceAliases
 	aliased   bool
 }
@@ -252,36 +255,56 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	}
 	k.policy = s.policies.of(&k.keyRow)
 	if joined {
+		k.retired = true
 		return k, nil
 	}
-	s.cache.mu.Lock()
-	defer s.cache.mu.Unlock()
-	if !s.current(k) {
-		return k, nil // what has changed meanwhile is used, for this request, but not kept
-	}
-	s.cache.put(name, k)
+	retireAll(s.keep(name, k))
 	return k, nil
 }
 
-// put keeps a key. The caller holds the lock.
-func (c *keyCache) put(name string, k *keyState) {
-	c.drop(name)
+// keep caches a key and returns those that went for it. What has changed meanwhile
+// is used, for this request, but not kept.
+func (s *Service) keep(name string, k *keyState) (gone []*keyState) {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	if !s.current(k) {
+		k.retired = true
+		return nil
+	}
+	return s.cache.put(name, k)
+}
+
+// put keeps a key. The caller holds the lock, and retires what is returned when it
+// does no more: a key may be busy.
+func (c *keyCache) put(name string, k *keyState) (gone []*keyState) {
+	gone = c.drop(name)
 	if k.policy != nil {
 		k.size = k.policy.Size()
 	}
 	if len(c.entries) >= maxCachedKeys || c.held+k.size > maxCachedBytes {
+		gone = slices.AppendSeq(gone, maps.Values(c.entries))
 		clear(c.entries)
 		c.held = 0
 	}
 	c.entries[name] = k
 	c.held += k.size
+	return gone
 }
 
-// drop forgets a key. The caller holds the lock.
-func (c *keyCache) drop(name string) {
-	if k := c.entries[name]; k != nil {
-		c.held -= k.size
-		delete(c.entries, name)
+// drop forgets a key. The caller does as for put.
+func (c *keyCache) drop(name string) (gone []*keyState) {
+	k := c.entries[name]
+	if k == nil {
+		return nil
+	}
+	c.held -= k.size
+	delete(c.entries, name)
+	return []*keyState{k}
+}
+
+func retireAll(gone []*keyState) {
+	for _, k := range gone {
+		k.retire()
 	}
 }
 
@@ -289,8 +312,9 @@ func (c *keyCache) drop(name string) {
 // memory holds of its material once the requests under way have ended.
 func (s *Service) forget(region, id string) {
 	s.cache.mu.Lock()
-	defer s.cache.mu.Unlock()
-	s.cache.drop(epoch(region, id))
+	gone := s.cache.drop(epoch(region, id))
+	s.cache.mu.Unlock()
+	retireAll(gone)
 }
 
 // forgetStale drops every key that has changed since it was cached, on this node
@@ -304,13 +328,15 @@ func (s *Service) forgetStale() {
 		}
 	}
 	s.cache.mu.RUnlock()
+	var gone []*keyState
 	s.cache.mu.Lock()
-	defer s.cache.mu.Unlock()
 	for _, name := range stale {
 		if k := s.cache.entries[name]; k != nil && !s.current(k) {
-			s.cache.drop(name)
+			gone = append(gone, s.cache.drop(name)...)
 		}
 	}
+	s.cache.mu.Unlock()
+	retireAll(gone)
 }
 
 // resolve finds the key of a KeyId for the caller in ctx. A key of another

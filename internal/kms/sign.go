@@ -66,6 +66,7 @@ func (s *Service) Sign(ctx context.Context, in *kmsapi.SignInput) (*kmsapi.SignO
 	if err != nil {
 		return nil, err
 	}
+	defer o.done()
 	signature, err := msg.sign(o.private)
 	if err != nil {
 		return nil, fmt.Errorf("kms: sign with %s: %w", k.ID, err)
@@ -92,6 +93,7 @@ func (s *Service) Verify(ctx context.Context, in *kmsapi.VerifyInput) (*kmsapi.V
 	if err != nil {
 		return nil, err
 	}
+	defer o.done()
 	if !msg.verify(o.private, in.Signature) {
 		return nil, kmsapi.KMSInvalidSignatureException("")
 	}
