@@ -106,7 +106,7 @@ func (s *Service) newPrivate(ctx context.Context, name kmsapi.KeySpec) (any, err
 // newRSA makes an RSA key. They come one at a time: each takes up to seconds of
 // one processor, which the other requests must not lose altogether.
 func (s *Service) newRSA(ctx context.Context, bits int) (*rsa.PrivateKey, error) {
-	leave, err := s.making.enter(ctx, callerAccount(ctx))
+	leave, err := s.making.enter(ctx, s.Customer(ctx, callerAccount(ctx)))
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,9 @@ type Config struct {
 	Now        func() time.Time // nil: time.Now
 	Quotas     Quotas
 	Throttling Throttling // "": ThrottleFair
+	// Customer names the customer that an account belongs to; nil: each account is
+	// one. What a busy server can do is divided among customers.
+	Customer func(ctx context.Context, account string) string
 	// LinkedRole makes the service-linked role of a service in the caller's account
 	// unless it is there; nil: nothing. It is called in the commit that needs the role.
 	LinkedRole func(ctx context.Context, service string) error
@@ -81,6 +84,9 @@ type Service struct {
 func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Customer == nil {
+		c.Customer = ownCustomer
 	}
 	c.Quotas.setDefaults()
 	if c.Proxies == nil {
@@ -161,7 +167,7 @@ func (s *Service) Register(r *protocol.Registry) {
 	onKey(r, s, kmsapi.ListKeyRotations, 0, func(in *kmsapi.ListKeyRotationsInput) call { return call{key: &in.KeyId} }, s.ListKeyRotations)
 
 	if s.Throttling != ThrottleOff {
-		r.Limit(kmsapi.Service, newLimiter(s.Throttling, s.Now))
+		r.Limit(kmsapi.Service, newLimiter(s.Throttling, s.Now, s.Customer))
 	}
 }
 

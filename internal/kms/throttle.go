@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,8 +22,9 @@ type Throttling string
 // The kinds of throttling.
 const (
 	// ThrottleFair, the default, binds only while several accounts call a server
-	// that has more requests at work than it should: an account may then have its
-	// equal share of them. A single account is never bound.
+	// that has more requests at work than it should: a customer may then have its
+	// equal share of them, and the accounts of a single customer theirs. A single
+	// account is never bound.
 	ThrottleFair Throttling = "default"
 	// ThrottleAWS enforces AWS's request quotas on every account and Region.
 	ThrottleAWS Throttling = "aws"
@@ -139,24 +141,22 @@ type limiter struct {
 	// shares.
 	most int64
 
-	working atomic.Int64 // requests of all accounts
-	active  atomic.Int64 // accounts that called in this second or the one before
+	working   atomic.Int64 // requests of all accounts
+	accounts  census
+	customers census
+	// customerOf names the customer of an account.
+	customerOf func(ctx context.Context, account string) string
 
 	mu      sync.RWMutex
-	tenants map[string]*tenant // by account
-
-	seconds struct {
-		sync.Mutex
-		at           int64
-		before, here int64 // accounts that called in the second before, and in this one
-	}
+	tenants map[string]*tenant   // by account
+	buyers  map[string]*customer // by name
 }
 
 // tenant is an account. There are no more than accounts.
 type tenant struct {
-	l       *limiter
-	working atomic.Int64
-	second  atomic.Int64 // in which it last called
+	l        *limiter
+	customer *customer
+	share
 
 	mu      sync.RWMutex
 	regions map[string]*buckets
@@ -170,9 +170,9 @@ const maxRegions = 64
 // while records are synced.
 const workPerCPU = 32
 
-func newLimiter(kind Throttling, now func() time.Time) *limiter {
+func newLimiter(kind Throttling, now func() time.Time, customerOf func(context.Context, string) string) *limiter {
 	l := &limiter{
-		kind: kind, now: now, quotas: map[string]quota{}, rates: cryptographicRates[:], tenants: map[string]*tenant{},
+		kind: kind, now: now, quotas: map[string]quota{}, rates: cryptographicRates[:], tenants: map[string]*tenant{}, buyers: map[string]*customer{}, customerOf: customerOf,
 		most: int64(workPerCPU * runtime.GOMAXPROCS(0)),
 	}
 	for _, o := range operationRates {
@@ -187,7 +187,7 @@ func newLimiter(kind Throttling, now func() time.Time) *limiter {
 // Errors: ThrottlingException.
 func (l *limiter) Enter(ctx context.Context, op *schema.Operation, in any) (protocol.Lease, error) {
 	account, region := callerAccount(ctx), identity.From(ctx).Region
-	t := l.tenant(account)
+	t := l.tenant(account, l.customerOf(ctx, account))
 	now := l.now()
 	switch l.kind {
 	case ThrottleAWS:
@@ -195,19 +195,20 @@ func (l *limiter) Enter(ctx context.Context, op *schema.Operation, in any) (prot
 			return nil, throttled()
 		}
 	default:
-		l.note(t, now.Unix())
-		if accounts := l.active.Load(); accounts > 1 && l.working.Load() >= l.most && t.working.Load() >= max(1, l.most/accounts) {
+		if !l.fair(t, now.Unix()) {
 			return nil, throttled()
 		}
 	}
 	l.working.Add(1)
 	t.working.Add(1)
+	t.customer.working.Add(1)
 	return t, nil
 }
 
 // Leave implements protocol.Lease.
 func (t *tenant) Leave() {
 	t.working.Add(-1)
+	t.customer.working.Add(-1)
 	t.l.working.Add(-1)
 }
 
@@ -215,39 +216,38 @@ func throttled() error {
 	return kmsapi.ThrottlingException("You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.")
 }
 
-func (l *limiter) tenant(account string) *tenant {
+// tenant returns an account's tenant under its customer.
+func (l *limiter) tenant(account, name string) *tenant {
 	l.mu.RLock()
 	t := l.tenants[account]
 	l.mu.RUnlock()
-	if t != nil {
+	if t != nil && t.customer.name == name {
 		return t
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t = l.tenants[account]; t == nil {
-		t = &tenant{l: l, regions: map[string]*buckets{}}
-		l.tenants[account] = t
+	t = l.tenants[account]
+	if t != nil && t.customer.name == name {
+		return t
 	}
-	return t
-}
-
-// note counts the accounts that call in a second.
-func (l *limiter) note(t *tenant, second int64) {
-	was := t.second.Load()
-	if was == second || !t.second.CompareAndSwap(was, second) {
-		return
+	fresh := &tenant{l: l, customer: l.buyers[name], regions: map[string]*buckets{}}
+	if t != nil { // it has joined an organization, or left it
+		t.mu.Lock()
+		fresh.regions = maps.Clone(t.regions)
+		t.mu.Unlock()
 	}
-	s := &l.seconds
-	s.Lock()
-	defer s.Unlock()
-	if s.at != second {
-		if s.before = 0; s.at == second-1 {
-			s.before = s.here
+	if fresh.customer == nil {
+		fresh.customer = &customer{name: name}
+		l.buyers[name] = fresh.customer
+	}
+	l.tenants[account] = fresh
+	if len(l.buyers) > 2*len(l.tenants) { // organizations that are gone
+		clear(l.buyers)
+		for _, t := range l.tenants {
+			l.buyers[t.customer.name] = t.customer
 		}
-		s.at, s.here = second, 0
 	}
-	s.here++
-	l.active.Store(max(s.before, s.here))
+	return fresh
 }
 
 // charge takes a request from its quota.

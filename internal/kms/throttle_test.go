@@ -28,7 +28,7 @@ func limited(t testing.TB) *fixture {
 func TestEveryOperationHasAQuota(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	l := newLimiter(ThrottleAWS, f.now)
+	l := newLimiter(ThrottleAWS, f.now, ownCustomer)
 	for _, op := range f.r.Operations()["kms"] {
 		if q := cryptographicQuota(op.NewInput()); q == noQuota && l.quotas[op.Name] == noQuota {
 			t.Errorf("%s has no quota", op.Name)
@@ -67,9 +67,9 @@ func TestSharedQuotas(t *testing.T) {
 		{"RSA_3072 pair", "us-west-2", &kmsapi.GenerateDataKeyPairWithoutPlaintextInput{KeyPairSpec: "RSA_3072"}, 4},
 		{"RSA_4096 pair", "us-west-2", &kmsapi.GenerateDataKeyPairInput{KeyPairSpec: "RSA_4096"}, 1},
 	} {
-		l := newLimiter(ThrottleAWS, time.Now)
+		l := newLimiter(ThrottleAWS, time.Now, ownCustomer)
 		now, n := time.Unix(1_800_000_000, 0), 0
-		tenant := l.tenant(home)
+		tenant := l.tenant(home, home)
 		for ; n <= c.want && l.charge(tenant, c.region, kmsapi.Decrypt.Operation, c.in, now); n++ {
 		}
 		if n != c.want {
@@ -127,8 +127,8 @@ func TestThrottlingByAWSQuotas(t *testing.T) {
 func TestQuotasOfTwoRegions(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	l := newLimiter(ThrottleAWS, time.Now)
-	tenant := l.tenant(home)
+	l := newLimiter(ThrottleAWS, time.Now, ownCustomer)
+	tenant := l.tenant(home, home)
 	replicate := &kmsapi.ReplicateKeyInput{ReplicaRegion: elsewhere}
 	n := 0
 	for ; l.charge(tenant, region, kmsapi.ReplicateKey.Operation, replicate, now); n++ {
@@ -155,7 +155,7 @@ func TestQuotasOfTwoRegions(t *testing.T) {
 func TestThrottlingIsFair(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	l := newLimiter("", f.now)
+	l := newLimiter("", f.now, ownCustomer)
 	enter := func(account string) (protocol.Lease, error) {
 		return l.Enter(f.by(root(account)), kmsapi.Decrypt.Operation, &kmsapi.DecryptInput{})
 	}
@@ -197,6 +197,66 @@ func TestThrottlingIsFair(t *testing.T) {
 	}
 }
 
+// An organization with many accounts is one customer: it does not take the server
+// from an account that is alone.
+func TestThrottlingIsFairToCustomers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	customerOf := func(_ context.Context, account string) string {
+		if strings.HasPrefix(account, "5") {
+			return "o-many"
+		}
+		return account
+	}
+	l := newLimiter("", f.now, customerOf)
+	enter := func(account string) protocol.Lease {
+		lease, err := l.Enter(f.by(root(account)), kmsapi.Decrypt.Operation, &kmsapi.DecryptInput{})
+		if err != nil {
+			wantError(t, account, err, "ThrottlingException", tooFast)
+		}
+		return lease
+	}
+	var leases []protocol.Lease
+	many := func() (n int64) {
+		for i := range 4 * l.most {
+			if lease := enter(fmt.Sprintf("5%011d", i%200)); lease != nil {
+				leases = append(leases, lease)
+				n++
+			}
+		}
+		return n
+	}
+	if n := many(); n < l.most {
+		t.Errorf("the accounts of an organization got %d of %d requests of an idle server", n, l.most)
+	}
+	var alone int64
+	for range l.most {
+		if lease := enter(home); lease != nil {
+			leases = append(leases, lease)
+			alone++
+		}
+	}
+	if alone != l.most/2 {
+		t.Errorf("the account beside got %d requests, want its half of %d", alone, l.most)
+	}
+	if n := many(); n != 0 {
+		t.Errorf("the organization got %d more than its half", n)
+	}
+	for _, lease := range leases {
+		lease.Leave()
+	}
+	if l.working.Load() != 0 || l.tenant(home, home).customer.working.Load() != 0 {
+		t.Error("requests are at work after the last")
+	}
+	// Organizations come and go; what is kept of them does not grow.
+	for i := range 1000 {
+		l.tenant(home, fmt.Sprint("o-", i))
+	}
+	if len(l.buyers) > 2*len(l.tenants)+1 {
+		t.Errorf("%d customers of %d accounts", len(l.buyers), len(l.tenants))
+	}
+}
+
 func TestThrottlingOff(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -215,7 +275,7 @@ func TestThrottlingOff(t *testing.T) {
 func TestBucketsAreBounded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	l := newLimiter(ThrottleAWS, f.now)
+	l := newLimiter(ThrottleAWS, f.now, ownCustomer)
 	refused := 0
 	for i := range 10 * maxRegions {
 		lease, err := l.Enter(f.in(fmt.Sprint("region-", i), root(home)), kmsapi.CreateKey.Operation, &kmsapi.CreateKeyInput{})
@@ -225,7 +285,7 @@ func TestBucketsAreBounded(t *testing.T) {
 		}
 		lease.Leave()
 	}
-	if n := len(l.tenant(home).regions); n > maxRegions+1 {
+	if n := len(l.tenant(home, home).regions); n > maxRegions+1 {
 		t.Errorf("buckets of %d Regions", n)
 	}
 	if refused == 0 {
@@ -304,6 +364,16 @@ func TestTurnstile(t *testing.T) {
 	_, err = gate.enter(t.Context(), "many")
 	wantError(t, "one too many of an account", err, "ThrottlingException", tooFast)
 	wait(t.Context(), "another")
+	for i := range maxWaitingAll / maxWaiting {
+		for range maxWaiting {
+			if gate.waiting < maxWaitingAll {
+				wait(t.Context(), fmt.Sprint("crowd", i))
+			}
+		}
+	}
+	wait(t.Context(), "the last") // who has nothing waiting always may
+	_, err = gate.enter(t.Context(), "the last")
+	wantError(t, "one too many of all", err, "ThrottlingException", tooFast)
 	leave()
 	wg.Wait()
 	if i := slices.Index(order, "another"); i < 0 || i > 8 {
@@ -316,7 +386,7 @@ func BenchmarkThrottle(b *testing.B) {
 	for _, kind := range []Throttling{ThrottleFair, ThrottleAWS} {
 		b.Run(string(kind), func(b *testing.B) {
 			f := newFixture(b)
-			l := newLimiter(kind, time.Now)
+			l := newLimiter(kind, time.Now, ownCustomer)
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				ctx := f.by(root(home))

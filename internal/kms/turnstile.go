@@ -6,21 +6,21 @@ import (
 	"sync"
 )
 
-// maxWaiting bounds the requests of one account that wait for an RSA key at one
-// time; all accounts together may have four times as many.
+// maxWaiting bounds the requests of one customer that wait for an RSA key at one
+// time, for their memory's sake: those behind it would wait for minutes. All customers together may have four times as many, and each of them one.
 const (
-	maxWaiting    = 32
+	maxWaiting    = 256
 	maxWaitingAll = 4 * maxWaiting
 )
 
-// turnstile lets one request in at a time, the accounts in turn: one that asks
+// turnstile lets one request in at a time, the customers in turn: one that asks
 // for a hundred keys holds nobody up for more than one.
 type turnstile struct {
 	mu      sync.Mutex
 	busy    bool
 	waiting int
-	queues  map[string][]chan struct{} // by account, oldest first
-	order   []string                   // accounts that wait, the next one first
+	queues  map[string][]chan struct{} // by customer, oldest first
+	order   []string                   // customers that wait, the next one first
 }
 
 func newTurnstile() *turnstile { return &turnstile{queues: map[string][]chan struct{}{}} }
@@ -28,7 +28,7 @@ func newTurnstile() *turnstile { return &turnstile{queues: map[string][]chan str
 // enter waits until it is the caller's turn, which ends with leave.
 //
 // Errors: ThrottlingException when too many wait; the end of ctx.
-func (t *turnstile) enter(ctx context.Context, account string) (leave func(), err error) {
+func (t *turnstile) enter(ctx context.Context, customer string) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("kms: wait for an RSA key: %w", err)
 	}
@@ -38,15 +38,15 @@ func (t *turnstile) enter(ctx context.Context, account string) (leave func(), er
 		t.mu.Unlock()
 		return t.leave, nil
 	}
-	if len(t.queues[account]) >= maxWaiting || t.waiting >= maxWaitingAll {
+	if n := len(t.queues[customer]); n >= maxWaiting || n > 0 && t.waiting >= maxWaitingAll {
 		t.mu.Unlock()
 		return nil, throttled()
 	}
 	turn := make(chan struct{})
-	if len(t.queues[account]) == 0 {
-		t.order = append(t.order, account)
+	if len(t.queues[customer]) == 0 {
+		t.order = append(t.order, customer)
 	}
-	t.queues[account] = append(t.queues[account], turn)
+	t.queues[customer] = append(t.queues[customer], turn)
 	t.waiting++
 	t.mu.Unlock()
 	select {
@@ -56,7 +56,7 @@ func (t *turnstile) enter(ctx context.Context, account string) (leave func(), er
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.withdraw(account, turn) {
+	if !t.withdraw(customer, turn) {
 		t.next() // it was the caller's turn just then
 	}
 	return nil, fmt.Errorf("kms: wait for an RSA key: %w", ctx.Err())
@@ -68,40 +68,40 @@ func (t *turnstile) leave() {
 	t.next()
 }
 
-// next lets the oldest request of the next account in.
+// next lets the oldest request of the next customer in.
 func (t *turnstile) next() {
 	if len(t.order) == 0 {
 		t.busy = false
 		return
 	}
-	account := t.order[0]
+	customer := t.order[0]
 	t.order = t.order[1:]
-	queue := t.queues[account]
+	queue := t.queues[customer]
 	close(queue[0])
 	t.waiting--
 	if len(queue) == 1 {
-		delete(t.queues, account)
+		delete(t.queues, customer)
 		return
 	}
-	t.queues[account] = queue[1:]
-	t.order = append(t.order, account)
+	t.queues[customer] = queue[1:]
+	t.order = append(t.order, customer)
 }
 
 // withdraw takes a request out of its queue; false when it has left it.
-func (t *turnstile) withdraw(account string, turn chan struct{}) bool {
-	queue := t.queues[account]
+func (t *turnstile) withdraw(customer string, turn chan struct{}) bool {
+	queue := t.queues[customer]
 	for i, c := range queue {
 		if c != turn {
 			continue
 		}
 		t.waiting--
 		if len(queue) > 1 {
-			t.queues[account] = append(queue[:i:i], queue[i+1:]...)
+			t.queues[customer] = append(queue[:i:i], queue[i+1:]...)
 			return true
 		}
-		delete(t.queues, account)
+		delete(t.queues, customer)
 		for j, a := range t.order {
-			if a == account {
+			if a == customer {
 				t.order = append(t.order[:j:j], t.order[j+1:]...)
 				break
 			}

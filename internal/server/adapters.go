@@ -67,6 +67,15 @@ func (executionRoles) PassRoleCheck(roleARN, service string) protocol.Check {
 	return iam.PassRoleCheck(roleARN, service)
 }
 
+// customer is the organization of an account, or the account itself: who makes
+// accounts in an organization has no more of the server for it.
+func (s *Server) customer(ctx context.Context, account string) string {
+	if m, err := s.organizations.MembershipOf(ctx, account); err == nil && m.Organization != "" {
+		return m.Organization
+	}
+	return account
+}
+
 // linkedRoleUse is what still needs a service-linked role of an account.
 func (s *Server) linkedRoleUse(ctx context.Context, account, service string) ([]iam.LinkedRoleUse, error) {
 	switch service {

@@ -17,8 +17,8 @@ import (
 	"github.com/sagekeep/sagekeep/internal/blob"
 	"github.com/sagekeep/sagekeep/internal/cloudtrail"
 	"github.com/sagekeep/sagekeep/internal/durable"
-	"github.com/sagekeep/sagekeep/internal/geospatial"
 	"github.com/sagekeep/sagekeep/internal/evaluator"
+	"github.com/sagekeep/sagekeep/internal/geospatial"
 	"github.com/sagekeep/sagekeep/internal/iam"
 	"github.com/sagekeep/sagekeep/internal/jobs"
 	"github.com/sagekeep/sagekeep/internal/kms"
@@ -150,6 +150,7 @@ func (s *Server) wire() {
 		Store: s.store, Keyring: s.dir.keyring, Epochs: s.dir.epochs, Principals: s.iam, Authorizer: s.registry,
 		LinkedRole: s.linkedRole,
 		Throttling: kms.Throttling(s.cfg.KMSQuotas),
+		Customer:   s.customer,
 		Proxies:    xks.New(s.cfg.KeyProxies),
 		MakeRSA:    s.cfg.MakeRSA,
 	})
