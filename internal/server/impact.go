@@ -258,11 +258,8 @@ func (s *Server) keyImpact(ctx context.Context, in ImpactInput) (*Impact, error)
 	if in.Key == "" {
 		return nil, schema.NewError("InvalidRequest", 400, "a key is needed")
 	}
-	if in.Account == "" {
-		in.Account = s.firstAccount()
-	}
-	if in.Region == "" {
-		in.Region = DefaultRegion
+	if err := s.checkKeyPlace(ctx, &in.Account, &in.Region); err != nil {
+		return nil, err
 	}
 	if in.Days <= 0 {
 		in.Days = DefaultImpactDays
@@ -275,7 +272,9 @@ func (s *Server) keyImpact(ctx context.Context, in ImpactInput) (*Impact, error)
 	parts := s.impactParts()
 	at, cursor := 0, []byte(nil)
 	if in.Next == "" {
-		out.Key = impactKey(f)
+		if out.Key, err = s.impactKey(ctx, f); err != nil {
+			return nil, err
+		}
 	} else if at, cursor, err = parseImpactNext(parts, in.Next); err != nil {
 		return nil, err
 	}
@@ -305,18 +304,25 @@ func parseImpactNext(parts []impactPart, text string) (at int, cursor []byte, er
 	return at, cursor, nil
 }
 
-func impactKey(f *kms.Facts) *ImpactKey {
+// impactKey renders a key as it is now.
+//
+// Errors: NotFoundException for one that was erased meanwhile.
+func (s *Server) impactKey(ctx context.Context, f *kms.Facts) (*ImpactKey, error) {
+	state, err := s.kms.StateAt(ctx, f.Region, f.ID, s.registry.Now())
+	if err != nil {
+		return nil, err
+	}
 	k := &ImpactKey{
-		ARN: f.ARN, Description: f.Description, State: f.State, Spec: f.Spec, Usage: f.Usage, Origin: f.Origin, Manager: f.Manager,
+		ARN: f.ARN, Description: f.Description, State: string(state), Spec: f.Spec, Usage: f.Usage, Origin: f.Origin, Manager: f.Manager,
 		MultiRegion: f.MultiRegion, Created: f.Created, Aliases: f.Aliases, GrantCount: f.Grants,
 	}
-	if !f.DeletionDate.IsZero() {
+	if state == kmsapi.KeyStatePendingDeletion && !f.DeletionDate.IsZero() {
 		k.DeletionDate = &f.DeletionDate
 	}
 	if u := f.LastUse; u.Operation != "" {
 		k.LastUsage = &ImpactLastUse{Operation: u.Operation, Time: u.At, EventID: u.EventID, RequestID: u.RequestID}
 	}
-	return k
+	return k, nil
 }
 
 func (s *Server) impactPolicies(ctx context.Context, f *kms.Facts, _ int, _ []byte, out *Impact) ([]byte, error) {

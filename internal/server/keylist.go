@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"strings"
 
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
 )
@@ -44,6 +46,33 @@ func ListKeys(ctx context.Context, cfg Config, in KeyListInput, list func(KeyLis
 	}, list), s.Close())
 }
 
+// checkKeyPlace fills in the first account and its region, and refuses accounts
+// that are not there.
+//
+// Errors: InvalidRequest, NoSuchAccount.
+func (s *Server) checkKeyPlace(ctx context.Context, account, region *string) error {
+	if *region == "" {
+		*region = DefaultRegion
+	}
+	if *account == "" {
+		*account = s.firstAccount()
+		return nil
+	}
+	if !IsAccountID(*account) {
+		return schema.NewError("InvalidRequest", 400, "account: %q is not a 12-digit account id", *account)
+	}
+	have, err := s.iam.AccountExists(ctx, *account)
+	if err == nil && !have {
+		err = schema.NewError("NoSuchAccount", 400, "no such account: %s", *account)
+	}
+	return err
+}
+
+// IsAccountID reports whether text has the form of an account id.
+func IsAccountID(text string) bool {
+	return len(text) == 12 && strings.Trim(text, "0123456789") == ""
+}
+
 // EachKeyPage asks for page after page.
 func EachKeyPage(ctx context.Context, in KeyListInput, page func(context.Context, KeyListInput) (KeyListOutput, error), list func(KeyListOutput) error) error {
 	for {
@@ -68,11 +97,8 @@ func (s *Server) operatorListKeys(ctx context.Context, body []byte) (any, error)
 }
 
 func (s *Server) listKeys(ctx context.Context, in KeyListInput) (KeyListOutput, error) {
-	if in.Account == "" {
-		in.Account = s.firstAccount()
-	}
-	if in.Region == "" {
-		in.Region = DefaultRegion
+	if err := s.checkKeyPlace(ctx, &in.Account, &in.Region); err != nil {
+		return KeyListOutput{}, err
 	}
 	after, err := base64.RawURLEncoding.DecodeString(in.Next)
 	if err != nil {
@@ -87,7 +113,14 @@ func (s *Server) listKeys(ctx context.Context, in KeyListInput) (KeyListOutput, 
 	}
 	out := KeyListOutput{Keys: []ImpactKey{}}
 	for _, f := range all {
-		out.Keys = append(out.Keys, *impactKey(f))
+		k, err := s.impactKey(ctx, f)
+		if errors.Is(err, kmsapi.NotFoundException("")) {
+			continue // erased meanwhile
+		}
+		if err != nil {
+			return KeyListOutput{}, err
+		}
+		out.Keys = append(out.Keys, *k)
 	}
 	if next != nil {
 		out.Next = base64.RawURLEncoding.EncodeToString(next)
