@@ -25,6 +25,9 @@ const (
 	messageLife = 7 * 24 * time.Hour
 	// maxMessage is the longest EncodedMessage that the API takes, in characters.
 	maxMessage = 10240
+	// messageStep is what the length of messages is a multiple of, in bytes before
+	// they are sealed: a length does not tell what another account has.
+	messageStep = 1 << 10
 	// longValue is where the value of a condition key is cut when a message is
 	// too long, in bytes.
 	longValue = 128
@@ -119,6 +122,9 @@ func (s *Service) seal(m *message, account string) (string, error) {
 	}
 	if err := w.Close(); err != nil {
 		return "", err
+	}
+	if over := b.Len() % messageStep; over > 0 {
+		b.Write(make([]byte, messageStep-over)) // behind the end of the compressed text
 	}
 	return s.keyring.SealToken(envelope.AuthorizationMessage, envelope.Token{
 		Account: account, Expires: s.now().UTC().Add(messageLife), Payload: b.Bytes(),

@@ -205,6 +205,21 @@ func TestMessagesKeepOtherAccountsApart(t *testing.T) {
 	}
 }
 
+// TestMessageLengths: the length of a message does not tell a key that is there,
+// in another account, from one that is not.
+func TestMessageLengths(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	lengths := map[int]bool{}
+	for n := range 10 {
+		decision := authz.Decision{Effect: authz.ImplicitlyDenied, Layer: authz.LayerIdentity, Reason: fmt.Sprint(rand.Uint64(), strings.Repeat(fmt.Sprint(rand.Uint64()), n))}
+		lengths[len(f.encode(denied(f, theirs, decision, func(authz.Context) {})))] = true
+	}
+	if len(lengths) != 1 {
+		t.Errorf("messages have %d lengths: %v", len(lengths), lengths)
+	}
+}
+
 // TestMessagesStayShort: whatever a request holds, its message can be decoded.
 func TestMessagesStayShort(t *testing.T) {
 	t.Parallel()
