@@ -461,8 +461,16 @@ func (s *Service) refOf(ctx context.Context, text string) (keyRef, error) {
 	return ref, nil
 }
 
-func daysCondition(name string, days int32) func(authz.Context) {
-	return func(c authz.Context) { c.Set(name, strconv.Itoa(int(days))) }
+// daysCondition sets the condition key of a number of days in the request. Such
+// keys are there for what a request leaves out, too, with the default.
+//
+// Source: AWS KMS Developer Guide, "AWS KMS condition keys": "This type of
+// condition works even when the parameter doesn't appear in the request".
+func daysCondition(name string, days *int32, absent int32) func(authz.Context) {
+	if days == nil {
+		days = &absent
+	}
+	return func(c authz.Context) { c.Set(name, strconv.Itoa(int(*days))) }
 }
 
 // days is a whole number of days.

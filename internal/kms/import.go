@@ -1,12 +1,15 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -91,13 +94,27 @@ func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetPara
 
 func importCall(in *kmsapi.ImportKeyMaterialInput) call {
 	return call{key: &in.KeyId, set: func(c authz.Context) {
-		if in.ExpirationModel != "" {
-			c.Set("kms:ExpirationModel", string(in.ExpirationModel))
-		}
+		c.Set("kms:ExpirationModel", string(cmp.Or(in.ExpirationModel, kmsapi.ExpirationModelTypeKeyMaterialExpires)))
 		if in.ValidTo != nil {
-			c.SetTime("kms:ValidTo", *in.ValidTo)
+			c.Set("kms:ValidTo", unixTime(*in.ValidTo))
 		}
 	}}
+}
+
+// unixTime is an instant in seconds since the epoch, which the Numeric operators
+// of a condition compare as well as the Date operators. There is always a dot:
+// four digits alone would be a year.
+//
+// Source: AWS KMS Developer Guide, kms:ValidTo: "The value is expressed in Unix
+// time".
+func unixTime(t time.Time) string {
+	n := t.UnixMicro()
+	sign := ""
+	if n < 0 {
+		sign, n = "-", -n
+	}
+	frac := strings.TrimRight(fmt.Sprintf("%06d", n%1e6), "0")
+	return fmt.Sprintf("%s%d.%s", sign, n/1e6, cmp.Or(frac, "0"))
 }
 
 // expiry returns when the imported material expires; zero is never.

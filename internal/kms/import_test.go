@@ -531,7 +531,8 @@ func TestImportConditions(t *testing.T) {
 		return err
 	}
 	wantError(t, "for good", imports(forGood, nil), denied, "")
-	wantError(t, "without a model", imports("", new(f.now().Add(day))), denied, "")
+	wantError(t, "without a model, too long", imports("", new(f.now().Add(40*day))), denied, "")
+	wantError(t, "without a model", imports("", new(f.now().Add(day))), "", "")
 	wantError(t, "too long", imports(expires, new(f.now().Add(40*day))), denied, "")
 	wantError(t, "in bounds", imports(expires, new(f.now().Add(day))), "", "")
 	_, err := try(f.by(alice), f, kmsapi.DeleteImportedKeyMaterial, &kmsapi.DeleteImportedKeyMaterialInput{KeyId: id})

@@ -271,11 +271,7 @@ func customerManaged(k *keyRow) error {
 }
 
 func scheduleCall(in *kmsapi.ScheduleKeyDeletionInput) call {
-	c := call{key: &in.KeyId, unused: true}
-	if in.PendingWindowInDays != nil {
-		c.set = daysCondition("kms:ScheduleKeyDeletionPendingWindowInDays", *in.PendingWindowInDays)
-	}
-	return c
+	return call{key: &in.KeyId, unused: true, set: daysCondition("kms:ScheduleKeyDeletionPendingWindowInDays", in.PendingWindowInDays, defaultWindow)}
 }
 
 // ScheduleKeyDeletion moves a key to PendingDeletion and returns the UTC

@@ -6,7 +6,6 @@ import (
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/audit"
-	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/secret"
 	"github.com/sagekeep/sagekeep/internal/store"
@@ -48,11 +47,7 @@ func (s *Service) GetKeyRotationStatus(ctx context.Context, in *kmsapi.GetKeyRot
 }
 
 func enableRotationCall(in *kmsapi.EnableKeyRotationInput) call {
-	c := call{key: &in.KeyId}
-	if in.RotationPeriodInDays != nil {
-		c.set = func(a authz.Context) { daysCondition("kms:RotationPeriodInDays", *in.RotationPeriodInDays)(a) }
-	}
-	return c
+	return call{key: &in.KeyId, set: daysCondition("kms:RotationPeriodInDays", in.RotationPeriodInDays, defaultPeriod)}
 }
 
 // EnableKeyRotation makes the key rotate every RotationPeriodInDays, 365 by default.
