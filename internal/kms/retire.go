@@ -79,7 +79,12 @@ func (s *Service) retireGrantChecks(ctx context.Context, in *kmsapi.RetireGrantI
 	if err != nil {
 		return nil, err
 	}
-	check, err := s.check(ctx, k, keyRef{}, call{action: "kms:RetireGrant", awsResource: true}, nil)
+	kind, pairs := g.contextConstraint()
+	check, err := s.check(ctx, k, keyRef{}, call{action: "kms:RetireGrant", ec: pairs, awsResource: true, set: func(c authz.Context) {
+		if kind != "" {
+			c.Set("kms:GrantConstraintType", kind)
+		}
+	}}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +109,18 @@ func (s *Service) retireGrantChecks(ctx context.Context, in *kmsapi.RetireGrantI
 
 // errRetire marks a denial for want of an allow.
 var errRetire = errors.New("kms: no grant lets the caller retire")
+
+// contextConstraint is the grant's constraint of the encryption context: its
+// kms:GrantConstraintType, "" for none, and its pairs.
+func (g *grantRow) contextConstraint() (kind string, pairs map[string]string) {
+	switch {
+	case g.Equals != nil:
+		return "EncryptionContextEquals", g.Equals
+	case g.Subset != nil:
+		return "EncryptionContextSubset", g.Subset
+	}
+	return "", nil
+}
 
 // retirement is the grant as its retiring principal holds it.
 func (g *grantRow) retirement() authz.Grant {
