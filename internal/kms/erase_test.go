@@ -81,7 +81,7 @@ func TestErasureCarriesOn(t *testing.T) {
 		run  func(f *fixture, doomed keyRow) error
 	}{
 		{"begin", func(f *fixture, _ keyRow) error { return f.s.beginErasure() }},
-		{"erase the row", func(f *fixture, k keyRow) error { return f.s.eraseRow(f.Context(), k) }},
+		{"erase the row", func(f *fixture, k keyRow) error { return f.s.eraseRows(f.Context(), []keyRow{k}) }},
 		{"rewrap", func(f *fixture, _ keyRow) error { return f.s.rewrapAll(f.Context()) }},
 		{"finish", func(f *fixture, _ keyRow) error { return f.epochs.Finish() }},
 	}
@@ -143,7 +143,7 @@ func TestCancelBeatsErasure(t *testing.T) {
 	row := f.row(id)
 	must(f.admin(), f, kmsapi.CancelKeyDeletion, &kmsapi.CancelKeyDeletionInput{KeyId: id})
 	n := len(f.records())
-	if err := f.s.eraseRow(f.Context(), row); err != nil {
+	if err := f.s.eraseRows(f.Context(), []keyRow{row}); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.row(id).State; got != kmsapi.KeyStateDisabled || len(f.records()) != n {

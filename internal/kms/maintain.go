@@ -114,9 +114,9 @@ func (s *Service) erase(ctx context.Context) (worked bool, err error) {
 		if err := s.beginErasure(); err != nil {
 			return true, err
 		}
-		for _, k := range due {
-			if err := s.eraseRow(ctx, k); err != nil {
-				return true, fmt.Errorf("erase key %s: %w", k.ID, err)
+		for _, related := range together(due) {
+			if err := s.eraseRows(ctx, related); err != nil {
+				return true, fmt.Errorf("erase key %s: %w", related[0].ID, err)
 			}
 		}
 		if err := s.endErasure(ctx); err != nil {
@@ -175,63 +175,6 @@ func (s *Service) dueForDeletion(ctx context.Context) ([]keyRow, error) {
 		return nil
 	})
 	return due, err
-}
-
-// eraseRow replaces the key's rows by a tombstone and records DeleteKey.
-func (s *Service) eraseRow(ctx context.Context, k keyRow) error {
-	p := audit.NewPending()
-	var relatives *keySet
-	defer func() {
-		s.forget(k.Region, k.ID)
-		s.forgetSet(relatives)
-	}()
-	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
-		now, err := readSet(tx, k.Region, k.ID)
-		if isNotFound(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if now.State != kmsapi.KeyStatePendingDeletion || now.DeletionDate.After(s.Now()) {
-			return nil // cancelled meanwhile
-		}
-		if err := s.leave(tx, now); err != nil {
-			return err
-		}
-		p.AddEvent(s.event("DeleteKey", now.keyRow))
-		relatives = now
-		for row, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{}) {
-			if err != nil {
-				return err
-			}
-			if err := aliases.Delete(tx, row.Value.Region, row.Value.Account, row.Value.Name); err != nil {
-				return err
-			}
-		}
-		if err := dropImports(tx, now.keyRow); err != nil {
-			return err
-		}
-		for row, err := range grants.Scan(tx, store.Key{k.Region, k.ID}, store.ScanOptions{}) {
-			if err != nil {
-				return err
-			}
-			if err := grants.Delete(tx, k.Region, k.ID, row.Value.ID); err != nil {
-				return err
-			}
-		}
-		if err := useRows.Delete(tx, k.Region, k.ID); err != nil {
-			return err
-		}
-		if err := uncountKey(tx, now.keyRow); err != nil {
-			return err
-		}
-		tx.Bump(epoch(k.Region, k.ID))
-		if err := tombstones.Put(tx, tombstone{ID: k.ID, Account: k.Account, Region: k.Region, Erased: s.timestamp()}, k.Region, k.ID); err != nil {
-			return err
-		}
-		return keys.Delete(tx, k.Region, k.ID)
-	})
 }
 
 // rewrapAll puts every backing key under the newest epoch.

@@ -31,6 +31,10 @@ const (
 // AWS takes a few seconds.
 const settling = time.Second
 
+// maxKeyRegions bounds the Regions that one multi-Region key has keys in: a change of
+// what they share writes all of them. AWS has no such quota, and fewer Regions.
+const maxKeyRegions = 40
+
 // primary returns the Region of the primary key of a multi-Region key.
 func (k *keyRow) primary() string {
 	if k.PrimaryRegion == "" {
@@ -253,6 +257,8 @@ func replicable(k *keyRow, region string) error {
 		return kmsapi.UnsupportedOperationException("The Region %s is not in the partition of %s.", region, k.arn())
 	case region == k.Region || slices.Contains(k.Replicas, region):
 		return kmsapi.AlreadyExistsException("The multi-Region key %s already exists", keyARN(region, k.Account, k.ID))
+	case 1+len(k.Replicas) >= maxKeyRegions:
+		return kmsapi.LimitExceededException("The multi-Region key %s is in %d Regions, the limit.", k.arn(), maxKeyRegions)
 	}
 	return inState(k, kmsapi.KeyStateEnabled)
 }
@@ -264,7 +270,8 @@ func replicable(k *keyRow, region string) error {
 //
 // Errors: UnsupportedOperationException for keys that are not multi-Region
 // primary keys and Regions of other partitions; AlreadyExistsException;
-// DisabledException, KMSInvalidStateException; AccessDeniedException without
+// LimitExceededException for a key in 40 Regions; DisabledException,
+// KMSInvalidStateException; AccessDeniedException without
 // kms:CreateKey in the replica's Region; those of CreateKey for policy and tags.
 //
 // Source: AWS KMS API Reference, ReplicateKey.
@@ -435,15 +442,17 @@ func (s *Service) addSharedMaterial(set *keySet, how kmsapi.RotationType, fresh 
 	return nil
 }
 
-// leave takes a replica that is erased out of its set. When the last one goes
+// leave takes keys that are erased out of their set. When the last replica goes
 // and the primary waits for that, the primary's own waiting period begins.
-func (s *Service) leave(tx *store.Tx, gone *keySet) error {
-	if len(gone.others) == 0 {
+func (s *Service) leave(tx *store.Tx, set *keySet, gone []*keyRow) error {
+	stay := slices.DeleteFunc(slices.Collect(set.all()), func(k *keyRow) bool { return slices.Contains(gone, k) })
+	if len(stay) == 0 {
 		return nil
 	}
-	rest := &keySet{keyRow: gone.others[0], others: gone.others[1:]}
-	region := gone.Region
-	rest.place(rest.primary(), slices.DeleteFunc(slices.Clone(rest.Replicas), func(r string) bool { return r == region }))
+	rest := &keySet{keyRow: stay[0], others: stay[1:]}
+	rest.place(rest.primary(), slices.DeleteFunc(slices.Clone(rest.Replicas), func(region string) bool {
+		return slices.ContainsFunc(gone, func(k *keyRow) bool { return k.Region == region })
+	}))
 	rest.findLacking()
 	for k := range rest.all() {
 		if !k.replica() && k.State == kmsapi.KeyStatePendingReplicaDeletion && len(k.Replicas) == 0 {
