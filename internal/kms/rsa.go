@@ -87,12 +87,17 @@ func (s *Service) encryptRSA(ctx context.Context, k *keyState, a kmsapi.Encrypti
 
 // decryptRSA opens a bare RSA ciphertext. Whatever is wrong with it has one
 // answer.
+//
+// Source: RFC 8017, section 7.1.2: it is as long as the modulus.
 func (s *Service) decryptRSA(ctx context.Context, k *keyState, a kmsapi.EncryptionAlgorithmSpec, ciphertext []byte) ([]byte, error) {
 	key, o, err := s.rsaKey(ctx, k)
 	if err != nil {
 		return nil, err
 	}
 	defer o.done()
+	if len(ciphertext) != key.Size() { // package rsa takes one that lacks leading zeros
+		return nil, kmsapi.InvalidCiphertextException("").Because(errBlob)
+	}
 	plaintext, err := rsa.DecryptOAEP(oaepHash(a), nil, key, ciphertext, nil)
 	if err != nil {
 		return nil, kmsapi.InvalidCiphertextException("").Because(errBlob)

@@ -195,3 +195,28 @@ func TestReEncryptRSA(t *testing.T) {
 		wantError(t, c.name, err, c.code, c.message)
 	}
 }
+
+// TestRSACiphertextLength: a ciphertext that begins with zeros is as long as the
+// modulus, like every other one.
+func TestRSACiphertextLength(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	key, ok := private(t, "RSA_2048").(*rsa.PrivateKey)
+	if !ok {
+		t.Fatal("no RSA key")
+	}
+	id := f.keyWith("RSA_2048", usageEncrypt, key)
+	var sealed []byte
+	for len(sealed) == 0 || sealed[0] != 0 { // one of 256
+		var err error
+		if sealed, err = rsa.EncryptOAEP(oaepHash(oaepSHA256), rand.Reader, &key.PublicKey, []byte("p"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decrypt := func(ciphertext []byte) error {
+		return second(try(f.admin(), f, kmsapi.Decrypt, &kmsapi.DecryptInput{KeyId: &id, CiphertextBlob: ciphertext, EncryptionAlgorithm: oaepSHA256}))
+	}
+	wantError(t, "whole", decrypt(sealed), "", "")
+	wantError(t, "without the zero", decrypt(sealed[1:]), "InvalidCiphertextException", "")
+	wantError(t, "with one more", decrypt(append([]byte{0}, sealed...)), "InvalidCiphertextException", "")
+}
