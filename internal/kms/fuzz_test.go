@@ -71,7 +71,7 @@ func FuzzGrantToken(f *testing.F) {
 
 // An identifier that is accepted has one spelling.
 func FuzzKeyRef(f *testing.F) {
-	for _, text := range []string{testKeyID, "mrk-1234abcd12ab34cd56ef1234567890ab", arnOf(testKeyID), "alias/a", aliasARN(region, home, "alias/a"), "arn:aws:kms:us-west-2:1:key/"} {
+	for _, text := range []string{testKeyID, "mrk-1234abcd12ab34cd56ef1234567890ab", arnOf(testKeyID), "alias/a", aliasARN(region, home, "alias/a"), "arn:aws:kms:us-west-2:1:key/", keyARN(region, "../../../../", testKeyID)} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -82,7 +82,7 @@ func FuzzKeyRef(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if ref.region != region || (ref.id == "") == (ref.alias == "") {
+		if ref.region != region || !isAccountID(ref.account) || (ref.id == "") == (ref.alias == "") {
 			t.Fatalf("%q is %+v", text, ref)
 		}
 		short, long := ref.id, keyARN(ref.region, ref.account, ref.id)

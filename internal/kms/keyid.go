@@ -55,6 +55,11 @@ func keyIDText(b [16]byte, mrk bool) string {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
+// isAccountID reports whether text has the form of an account id: 12 digits.
+func isAccountID(text string) bool {
+	return len(text) == 12 && strings.Trim(text, "0123456789") == ""
+}
+
 // parseKeyRef reads a KeyId in any form: id, key ARN and, when alias is true,
 // alias name and alias ARN. Account and region of short forms are the caller's.
 //
@@ -64,7 +69,7 @@ func parseKeyRef(text, account, region string, alias bool) (keyRef, error) {
 	resource := text
 	if strings.HasPrefix(text, "arn:") {
 		p := strings.SplitN(text, ":", 6)
-		if len(p) != 6 || p[1] != "aws" || p[2] != "kms" || len(p[4]) != 12 {
+		if len(p) != 6 || p[1] != "aws" || p[2] != "kms" || !isAccountID(p[4]) {
 			return ref, kmsapi.NotFoundException("Invalid arn %s", text)
 		}
 		if p[3] != region {
