@@ -6,7 +6,8 @@
 //
 //	1 | IV length (1) | IV | ciphertext (32) | tag (16)
 //
-// where 1 is the version of this form, and the token authenticates, with the
+// where 1 is the version of this form, the IV has 12 bytes, or 16 when the token
+// chose so, and the token authenticates, with the
 // ciphertext, the text "sagekeep-hsm seal 1", a zero byte, and the pairs of the
 // context in the order of their names, each text with its length in 4 bytes, big
 // endian. No request of an external key store can make or open that: there the
@@ -31,6 +32,9 @@ const (
 	protocolVersion = 1
 	formVersion     = 1
 	rootKeySize     = 32
+	headerSize      = 2  // version and length of the IV
+	ivSize          = 12 // ours
+	longIVSize      = 16 // what some tokens choose
 	tagSize         = 16
 	maxContext      = 16 // pairs
 	maxErrorText    = 1024
@@ -98,7 +102,8 @@ func (s *Server) answer(ctx context.Context, message []byte) []byte {
 	clear(req.Data)
 	if err != nil {
 		r := refusalOf(err)
-		a = answer{Code: r.code, Error: r.text[:min(len(r.text), maxErrorText)]}
+		// A character that is cut in two goes: its parts would grow in JSON.
+		a = answer{Code: r.code, Error: strings.ToValidUTF8(r.text[:min(len(r.text), maxErrorText)], "")}
 		s.cfg.Log.Warn("refused", "operation", req.Operation, "key_id", req.KeyID, "data_dir", req.Context["sagekeep:data-dir"], "code", r.code, "error", err)
 	} else {
 		s.cfg.Log.Info("answered", "operation", req.Operation, "key_id", a.KeyID, "data_dir", req.Context["sagekeep:data-dir"])
@@ -159,7 +164,11 @@ func (s *Server) wrap(ctx context.Context, req *request) (answer, error) {
 	}
 	wrapped := encode(sealed)
 	// Data depends on this one copy: see that it opens, before it is stored.
-	got, err := s.cfg.Token.Decrypt(ctx, k.Label, k.ID, sealed, bound)
+	stored, ok := decode(wrapped)
+	if !ok {
+		return answer{}, refuse(unavailable, "the token answered with an IV of %d bytes and %d bytes of ciphertext and tag", len(sealed.IV), len(sealed.Ciphertext)+len(sealed.Tag))
+	}
+	got, err := s.cfg.Token.Decrypt(ctx, k.Label, k.ID, stored, bound)
 	if err != nil {
 		return answer{}, refuse(unavailable, "the wrapped key did not open again: %s", err)
 	}
@@ -213,12 +222,22 @@ func encode(s token.Sealed) []byte {
 	return slices.Concat([]byte{formVersion, byte(len(s.IV))}, s.IV, s.Ciphertext, s.Tag)
 }
 
+// decode reads what encode has written, and nothing else: what it returns is
+// encoded to b again.
 func decode(b []byte) (token.Sealed, bool) {
-	if len(b) < 2 || b[0] != formVersion || len(b) != 2+int(b[1])+rootKeySize+tagSize {
+	if len(b) < headerSize || b[0] != formVersion {
 		return token.Sealed{}, false
 	}
-	iv, rest := b[2:2+b[1]], b[2+int(b[1]):]
-	return token.Sealed{IV: iv, Ciphertext: rest[:rootKeySize], Tag: rest[rootKeySize:]}, true
+	iv := int(b[1])
+	if iv != ivSize && iv != longIVSize || len(b) != headerSize+iv+rootKeySize+tagSize {
+		return token.Sealed{}, false
+	}
+	rest := b[headerSize:]
+	take := func(n int) (part []byte) {
+		part, rest = rest[:n:n], rest[n:]
+		return part
+	}
+	return token.Sealed{IV: take(iv), Ciphertext: take(rootKeySize), Tag: take(tagSize)}, true
 }
 
 func boundData(pairs map[string]string) []byte {

@@ -166,6 +166,46 @@ func TestWrapUnwrap(t *testing.T) {
 	}
 }
 
+// TestForeignCopies: one message with bytes that this program did not write ends
+// neither the connection nor the program, whatever length of an IV it claims.
+func TestForeignCopies(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	c := s.dial(t)
+	for n := range 256 {
+		for _, size := range []int{headerSize + n + rootKeySize + tagSize, headerSize + ivSize + rootKeySize + tagSize, n} {
+			data := make([]byte, size)
+			copy(data, []byte{formVersion, byte(n)})
+			b, err := json.Marshal(request{Version: 1, Operation: "unwrap", KeyID: "root/01", Data: data, Context: at})
+			if err != nil {
+				t.Fatal(err)
+			}
+			send(t, c, string(b))
+			if a := receive(t, c); a.Code != wrongKey || a.Data != nil {
+				t.Fatalf("IV of %d in %d bytes: answered %+v", n, size, a)
+			}
+		}
+	}
+	// A long IV is one that a token may have chosen.
+	long := token.Sealed{IV: make([]byte, longIVSize), Ciphertext: make([]byte, rootKeySize), Tag: make([]byte, tagSize)}
+	if got, ok := decode(encode(long)); !ok || len(got.IV) != longIVSize {
+		t.Errorf("an IV of %d bytes is decoded to %+v, %t", longIVSize, got, ok)
+	}
+}
+
+// TestLongRefusal: the text of a refusal stays within the protocol's limit, also
+// when it is cut within a character.
+func TestLongRefusal(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for i := range 4 {
+		a := s.ask(t, request{Version: 1, Operation: strings.Repeat("x", i) + strings.Repeat("\u20ac", maxErrorText)})
+		if a.Code != badRequest || len(a.Error) > maxErrorText || strings.Contains(a.Error, "\ufffd") {
+			t.Errorf("answered %d bytes: %+v", len(a.Error), a)
+		}
+	}
+}
+
 func TestInfoAndRefusals(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -327,6 +367,7 @@ func FuzzAnswer(f *testing.F) {
 		{Version: 1, Operation: "info"},
 		{Version: 1, Operation: "wrap", Data: rootKey, Context: at},
 		{Version: 1, Operation: "unwrap", KeyID: "root/01", Data: bytes.Repeat([]byte{1, 12}, 31), Context: at},
+		{Version: 1, Operation: "unwrap", KeyID: "root/01", Data: bytes.Repeat([]byte{1, 254}, 152), Context: at},
 	} {
 		b, err := json.Marshal(r)
 		if err != nil {
@@ -353,6 +394,68 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("answered %+v", a)
 		case a.Code == "" && req.Operation == "unwrap":
 			t.Errorf("unwrapped %+v", req)
+		}
+	})
+}
+
+// FuzzDecode: what is decoded has the sizes that this program writes, and is the
+// whole input in another form; everything else is refused.
+func FuzzDecode(f *testing.F) {
+	const most = headerSize + longIVSize + rootKeySize + tagSize
+	for _, n := range []byte{0, ivSize, longIVSize, 253, 254, 255} {
+		f.Add(append([]byte{formVersion, n}, make([]byte, int(n)+rootKeySize+tagSize)...))
+	}
+	f.Add([]byte{formVersion})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > maxMessage {
+			return
+		}
+		s, ok := decode(b)
+		if !ok {
+			if s.IV != nil || s.Ciphertext != nil || s.Tag != nil {
+				t.Errorf("%x is refused and gives %+v", b, s)
+			}
+			return
+		}
+		if len(s.IV) != ivSize && len(s.IV) != longIVSize || len(s.Ciphertext) != rootKeySize || len(s.Tag) != tagSize || len(b) > most {
+			t.Errorf("%x is decoded to %+v", b, s)
+		}
+		if again := encode(s); !bytes.Equal(again, b) {
+			t.Errorf("%x is encoded again to %x", b, again)
+		}
+	})
+}
+
+// FuzzRead: a message has the length that stands in front of it, from 1 byte to
+// the limit, and all of it came.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 2, '{', '}', 0})
+	f.Add([]byte{0, 0, 0, 0})
+	f.Add([]byte{0, 1, 0, 1, ' '})
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if len(in) > maxMessage+8 {
+			return
+		}
+		ours, theirs := net.Pipe()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _ = theirs.Write(in) // ends early when the message is refused
+			theirs.Close()
+		})
+		b, err := read(ours)
+		ours.Close()
+		wg.Wait()
+		whole := false
+		if len(in) >= 4 {
+			n := binary.BigEndian.Uint32(in)
+			whole = n >= 1 && n <= maxMessage && int(n) <= len(in)-4
+		}
+		switch {
+		case whole != (err == nil):
+			t.Errorf("%d bytes: %v", len(in), err)
+		case err == nil && !bytes.Equal(b, in[4:4+len(b)]), err == nil && len(b) != int(binary.BigEndian.Uint32(in)):
+			t.Errorf("read %d bytes of %d", len(b), len(in))
 		}
 	})
 }

@@ -30,7 +30,7 @@ type proxy struct {
 	clock time.Time // of the proxy
 }
 
-func newProxy(t *testing.T, change ...func(*Config)) *proxy {
+func newProxy(t testing.TB, change ...func(*Config)) *proxy {
 	t.Helper()
 	p := &proxy{
 		token: new(tokentest.Token), log: new(bytes.Buffer), cred: sigv4.Credential{AccessKeyID: accessKey, Secret: secretKey},
@@ -59,7 +59,7 @@ func newProxy(t *testing.T, change ...func(*Config)) *proxy {
 }
 
 // request returns a signed request; body is marshalled unless it is a string.
-func (p *proxy) request(t *testing.T, path string, body any) *http.Request {
+func (p *proxy) request(t testing.TB, path string, body any) *http.Request {
 	t.Helper()
 	text, ok := body.(string)
 	if !ok {
@@ -77,7 +77,7 @@ func (p *proxy) request(t *testing.T, path string, body any) *http.Request {
 	return r
 }
 
-func (p *proxy) send(t *testing.T, r *http.Request) (int, map[string]any) {
+func (p *proxy) send(t testing.TB, r *http.Request) (int, map[string]any) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	p.s.ServeHTTP(w, r)
@@ -90,13 +90,13 @@ func (p *proxy) send(t *testing.T, r *http.Request) (int, map[string]any) {
 	return w.Code, out
 }
 
-func (p *proxy) post(t *testing.T, path string, body any) (int, map[string]any) {
+func (p *proxy) post(t testing.TB, path string, body any) (int, map[string]any) {
 	t.Helper()
 	return p.send(t, p.request(t, path, body))
 }
 
 // must posts and wants success.
-func (p *proxy) must(t *testing.T, path string, body any) map[string]any {
+func (p *proxy) must(t testing.TB, path string, body any) map[string]any {
 	t.Helper()
 	status, out := p.post(t, path, body)
 	if status != http.StatusOK {
@@ -105,7 +105,7 @@ func (p *proxy) must(t *testing.T, path string, body any) map[string]any {
 	return out
 }
 
-func (p *proxy) refused(t *testing.T, path string, body any, status int, name string) {
+func (p *proxy) refused(t testing.TB, path string, body any, status int, name string) {
 	t.Helper()
 	got, out := p.post(t, path, body)
 	if got != status || out["errorName"] != name {

@@ -457,3 +457,62 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDecryptRequest: no body, however it is made, decrypts to something that was
+// not encrypted, or is answered with a status that the specification does not have.
+func FuzzDecryptRequest(f *testing.F) {
+	p := newProxy(f)
+	a := p.must(f, key1+"encrypt", encryptBody(nil))
+	for _, b := range []fields{
+		decryptBody(a, nil), body(nil),
+		{},
+		decryptBody(a, fields{"initializationVector": "AAAAAAAAAAAAAAAAAAAAAA=="}),
+		decryptBody(a, fields{"authenticationTag": ""}), decryptBody(a, fields{"ciphertextMetadata": "/w=="}),
+	} {
+		text, err := json.Marshal(b)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	want := p.must(f, key1+"decrypt", decryptBody(a, nil))["plaintext"]
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 32<<10 {
+			return
+		}
+		p.log.Reset()
+		switch status, got := p.post(t, key1+"decrypt", text); status {
+		case 200:
+			if got["plaintext"] != want {
+				t.Errorf("decrypted to %v", got)
+			}
+		case 400, 501:
+		default:
+			t.Errorf("answered %d %v", status, got)
+		}
+	})
+}
+
+// FuzzRoute: a path that is known names one operation and one key that may be
+// served, and no other path does so.
+func FuzzRoute(f *testing.F) {
+	for _, uri := range []string{"/prod/kms/xks/v1/health", key1 + "encrypt", key1 + "metadata", "/prod/kms/xks/v1/keys/../encrypt", "/prod/kms/xks/v1/keys//decrypt", "/"} {
+		f.Add(uri)
+	}
+	s := newProxy(f).s
+	f.Fuzz(func(t *testing.T, uri string) {
+		if len(uri) > 4096 {
+			return
+		}
+		op, key, ok := s.route(uri)
+		path := map[operation]string{
+			health: "/health", describe: "/keys/" + key + "/metadata", encrypt: "/keys/" + key + "/encrypt", decrypt: "/keys/" + key + "/decrypt",
+		}[op]
+		switch {
+		case !ok && (op != "" || key != ""):
+			t.Errorf("%q is refused and names %s %q", uri, op, key)
+		case ok && (path == "" || uri != s.cfg.Prefix+basePath+path || (op == health) != (key == "") || key != "" && token.CheckLabel(key) != nil):
+			t.Errorf("%q names %s %q", uri, op, key)
+		}
+	})
+}
