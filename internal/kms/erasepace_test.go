@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -29,7 +28,7 @@ func TestErasuresRest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
 				f := newFixture(t)
 				var mu sync.Mutex
 				erased := 0
