@@ -30,17 +30,21 @@ func rotatable(k *keyRow) error {
 	return nil
 }
 
-// GetKeyRotationStatus tells whether and when the key rotates.
+// GetKeyRotationStatus tells whether and when the key rotates. A key that waits
+// for its deletion does not; CancelKeyDeletion brings back what was.
+//
+// Source: AWS KMS API Reference, GetKeyRotationStatus.
 func (s *Service) GetKeyRotationStatus(ctx context.Context, in *kmsapi.GetKeyRotationStatusInput) (*kmsapi.GetKeyRotationStatusOutput, error) {
 	k, _, err := s.resolve(ctx, in.KeyId, false)
 	if err != nil {
 		return nil, err
 	}
-	out := &kmsapi.GetKeyRotationStatusOutput{KeyId: new(k.arn()), KeyRotationEnabled: new(k.Rotation.Enabled)}
 	if err := rotatable(&k.keyRow); err != nil {
 		return nil, err
 	}
-	if k.Rotation.Enabled {
+	enabled := k.Rotation.Enabled && kept(&k.keyRow) == nil
+	out := &kmsapi.GetKeyRotationStatusOutput{KeyId: new(k.arn()), KeyRotationEnabled: &enabled}
+	if enabled {
 		out.RotationPeriodInDays, out.NextRotationDate = new(k.Rotation.PeriodDays), new(k.Rotation.Next)
 	}
 	return out, nil
