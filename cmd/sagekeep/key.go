@@ -25,6 +25,7 @@ func keyCommand() *command {
 		f.String("account", "", "account `ID` of a KEY that is no ARN; the first account when empty")
 		f.String("region", server.DefaultRegion, "`REGION` of a KEY that is no ARN")
 	}
+	offline := func(f *flag.FlagSet) { f.String("seal", "", "who holds the root key, when no server runs") }
 	change := func(f *flag.FlagSet) {
 		where(f)
 		f.Bool("yes", false, "do not ask")
@@ -37,8 +38,8 @@ func keyCommand() *command {
 			minArgs: 1, maxArgs: 1,
 			flags: func(f *flag.FlagSet) {
 				where(f)
+				offline(f)
 				f.Int("days", server.DefaultImpactDays, "count the users of the last `N` days")
-				f.String("seal", "", "who holds the root key, when no server runs")
 				f.Bool("json", false, "as JSON")
 			},
 			run: keyImpact,
@@ -47,8 +48,10 @@ func keyCommand() *command {
 			name: "list", short: "List the keys of an account with their last use",
 			example: "sagekeep key list --data-dir ./data\nsagekeep key list --data-dir ./data --account 444455556666 --region eu-central-1 --json",
 			flags: func(f *flag.FlagSet) {
-				where(f)
-				f.String("seal", "", "who holds the root key, when no server runs")
+				f.String("data-dir", "", "`DIR` of the server")
+				f.String("account", "", "`ID` of the account whose keys are listed; the first account when empty")
+				f.String("region", server.DefaultRegion, "`REGION` whose keys are listed")
+				offline(f)
 				f.Bool("json", false, "one JSON object a key")
 			},
 			run: keyList,
@@ -104,7 +107,15 @@ func impactInput(f *flag.FlagSet) (server.ImpactInput, error) {
 	if value(f, "data-dir") == "" {
 		return server.ImpactInput{}, usagef("--data-dir is missing")
 	}
-	return server.ImpactInput{Key: f.Arg(0), Account: value(f, "account"), Region: value(f, "region")}, nil
+	return server.ImpactInput{Key: f.Arg(0), Account: value(f, "account"), Region: value(f, "region")}, checkAccount(f)
+}
+
+// checkAccount refuses what cannot be the id of an account.
+func checkAccount(f *flag.FlagSet) error {
+	if id := value(f, "account"); id != "" && !server.IsAccountID(id) {
+		return usagef("--account: %q is not a 12-digit account id", id)
+	}
+	return nil
 }
 
 // impactBeside asks the running server.
@@ -123,31 +134,47 @@ func showProgress(w io.Writer) (progress func(*server.Impact), done func()) {
 	}
 	const clearLine = "\r\x1b[K"
 	return func(i *server.Impact) {
-		fmt.Fprintf(w, clearLine+"%d objects and %d records read", i.ObjectsRead, i.RecordsRead)
+		fmt.Fprintf(w, clearLine+"%s and %s read", counted(i.ObjectsRead, "object"), counted(i.RecordsRead, "record"))
 	}, func() { fmt.Fprint(w, clearLine) }
 }
 
-// isTerminal reports whether v is a terminal, or at least a device.
+// isTerminal reports whether v is a terminal: something that a person sits at, not
+// just any device.
 func isTerminal(v any) bool {
 	file, ok := v.(*os.File)
 	if !ok {
 		return false
 	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return false
+	}
+	found := false
+	err = raw.Control(func(fd uintptr) { found = terminalAt(fd) })
+	return err == nil && found
 }
+
+// keyRowFormat has the columns of key list.
+const keyRowFormat = "%-40s %-16s %-22s %-20s %s\n"
 
 func keyList(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	dir := value(f, "data-dir")
 	if dir == "" {
 		return usagef("--data-dir is missing")
 	}
+	if err := checkAccount(f); err != nil {
+		return err
+	}
 	in := server.KeyListInput{Account: value(f, "account"), Region: value(f, "region")}
 	asJSON := value(f, "json") == "true"
-	if !asJSON {
-		fmt.Fprintf(io.out, "%-40s %-16s %-22s %-20s %s\n", "KEY", "STATE", "SPEC", "LAST USED", "ALIASES")
-	}
+	headed := asJSON
 	list := func(page server.KeyListOutput) error {
+		if !headed { // not before there is an answer
+			if _, err := fmt.Fprintf(io.out, keyRowFormat, "KEY", "STATE", "SPEC", "LAST USED", "ALIASES"); err != nil {
+				return err
+			}
+			headed = true
+		}
 		for i := range page.Keys {
 			if asJSON {
 				if err := printJSONLine(io.out, &page.Keys[i]); err != nil {
@@ -161,7 +188,7 @@ func keyList(ctx context.Context, f *flag.FlagSet, io stdio) error {
 				used = stamp(k.LastUsage.Time)
 			}
 			_, id, _ := strings.Cut(k.ARN, ":key/")
-			if _, err := fmt.Fprintf(io.out, "%-40s %-16s %-22s %-20s %s\n", id, k.State, k.Spec, used, strings.Join(k.Aliases, ", ")); err != nil {
+			if _, err := fmt.Fprintf(io.out, keyRowFormat, id, k.State, k.Spec, used, strings.Join(k.Aliases, ", ")); err != nil {
 				return err
 			}
 		}
@@ -218,7 +245,7 @@ func changeKey(ctx context.Context, f *flag.FlagSet, io stdio, question string, 
 	dir := value(f, "data-dir")
 	c, err := operator(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("no server runs on this data directory: the call is one of the AWS API, which needs one")
+		return fmt.Errorf("no server runs on %s, and this is a call of the AWS API, which needs one: start `sagekeep serve --data-dir %s`, with the --seal that it has if any, and try again", dir, quoted(dir))
 	}
 	if err != nil {
 		return err

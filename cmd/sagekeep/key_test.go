@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +67,8 @@ last used  2026-11-23T10:00:00Z, Decrypt, event e-1
 aliases    alias/a, alias/b
 
 under it (4 objects looked at):
-  s3 bucket reports: 3 objects, 12.3 MB, 1 uploads under way, and whatever is added without saying so
-  sagemaker-geospatial earth-observation-job ndvi (arn:job): 1 files, 999 bytes, COMPLETED, grant g-1
+  s3 bucket reports: 3 objects, 12.3 MB, 1 upload under way, and whatever is added without saying so
+  sagemaker-geospatial earth-observation-job ndvi (arn:job): 1 file, 999 bytes, COMPLETED, grant g-1
 
 grants: 21
   g-1  service sagemaker-geospatial.us-west-2.amazonaws.com: Decrypt, GenerateDataKey, EncryptionContextSubset:a=b [2J, SourceArn=arn:job
@@ -128,7 +129,7 @@ func containsAll(text string, parts ...string) bool {
 func TestByteSize(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int64]string{
-		0: "0 bytes", 999: "999 bytes", 1000: "1 kB", 1234: "1.23 kB", 999_499: "999 kB", 999_500: "1 MB", 56_700_000: "56.7 MB", 3_000_000_000: "3 GB", 7e15: "7e+03 TB",
+		0: "0 bytes", 1: "1 byte", 999: "999 bytes", 1000: "1 kB", 1234: "1.23 kB", 999_499: "999 kB", 999_500: "1 MB", 56_700_000: "56.7 MB", 3_000_000_000: "3 GB", 7e15: "7e+03 TB",
 	} {
 		if got := byteSize(n); got != want {
 			t.Errorf("byteSize(%d) = %q, want %q", n, got, want)
@@ -197,9 +198,34 @@ func TestKeyCommands(t *testing.T) {
 		"list without dir":   {"key", "list"},
 		"nobody to ask (2)":  {"key", "schedule-deletion", "--data-dir", dir, id},
 		"an unknown command": {"key", "destroy", "--data-dir", dir, id},
+		"no account":         {"key", "list", "--data-dir", dir, "--account", "abc"},
+		"no account (2)":     {"key", "impact", "--data-dir", dir, id, "--account", "12345678901x"},
+		"no account (3)":     {"key", "disable", "--data-dir", dir, id, "--account", "abc", "--yes"},
 	} {
-		if code, _, errs := runCommand(t, args...); code != 2 || errs == "" {
-			t.Errorf("%s: ended with %d, %q", name, code, errs)
+		if code, out, errs := runCommand(t, args...); code != 2 || out != "" || errs == "" {
+			t.Errorf("%s: ended with %d, %q, %q", name, code, out, errs)
+		}
+	}
+	wantUnknownAccount := func() {
+		t.Helper()
+		for name, args := range map[string][]string{"list": {"key", "list"}, "impact": {"key", "impact", arn}} {
+			code, out, errs := runCommand(t, append(args, "--data-dir", dir, "--account", "999999999999")...)
+			if code != 1 || out != "" || !strings.Contains(errs, "no such account: 999999999999") {
+				t.Errorf("key %s of an unknown account = %d, %q, %q", name, code, out, errs)
+			}
+		}
+	}
+	wantUnknownAccount()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for _, args := range [][]string{{"disable"}, {"schedule-deletion"}} {
+		var out, errs output
+		code := run(t.Context(), append(append([]string{"key"}, args...), "--data-dir", dir, id), stdio{null, &out, &errs})
+		if code != 2 || out.String() != "" || !strings.Contains(errs.String(), "there is no terminal to ask on") {
+			t.Errorf("key %s </dev/null = %d, %q, %q", args[0], code, out.String(), errs.String())
 		}
 	}
 	if code, _, errs := runCommand(t, "key", "impact", "--data-dir", dir, "alias/none"); code != 1 || !strings.Contains(errs, "alias/none is not found") {
@@ -231,8 +257,59 @@ func TestKeyCommands(t *testing.T) {
 	if code, out, _ := runCommand(t, "key", "list", "--data-dir", dir); code != 0 || !strings.Contains(out, id) {
 		t.Errorf("key list without a server ended with %d: %s", code, out)
 	}
-	if code, _, errs := runCommand(t, "key", "disable", "--data-dir", dir, id, "--yes"); code != 1 || !strings.Contains(errs, "no server runs") {
+	wantUnknownAccount()
+	if code, _, errs := runCommand(t, "key", "disable", "--data-dir", dir, id, "--yes"); code != 1 || !containsAll(errs, "no server runs", "`sagekeep serve --data-dir "+dir+"`") {
 		t.Errorf("key disable without a server: %d, %q", code, errs)
+	}
+	// A list that fails prints no heading.
+	for name, args := range map[string][]string{"no directory": {"--data-dir", t.TempDir()}, "another seal": {"--data-dir", dir, "--seal", "file:" + filepath.Join(t.TempDir(), "none")}} {
+		if code, out, errs := runCommand(t, append([]string{"key", "list"}, args...)...); code != 1 || out != "" || errs == "" {
+			t.Errorf("key list, %s = %d, %q, %q", name, code, out, errs)
+		}
+	}
+	// One that finds nothing has one.
+	if code, out, errs := runCommand(t, "key", "list", "--data-dir", dir, "--region", "eu-central-1"); code != 0 || !strings.HasPrefix(out, "KEY") || strings.Count(out, "\n") != 1 {
+		t.Errorf("key list of an empty Region = %d, %q, %q", code, out, errs)
+	}
+}
+
+// TestIsTerminal: a device is not yet a terminal.
+func TestIsTerminal(t *testing.T) {
+	t.Parallel()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if isTerminal(null) || isTerminal(strings.NewReader("yes\n")) {
+		t.Error("what nobody sits at is taken for a terminal")
+	}
+	if runtime.GOOS != "linux" {
+		return
+	}
+	pty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no terminals here: %v", err)
+	}
+	defer pty.Close()
+	if !isTerminal(pty) {
+		t.Error("a terminal is not taken for one")
+	}
+}
+
+func TestCounted(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{0: "0 objects", 1: "1 object", 2: "2 objects"} {
+		if got := counted(n, "object"); got != want {
+			t.Errorf("counted(%d) = %q, want %q", n, got, want)
+		}
+	}
+	var b strings.Builder
+	i := testImpact()
+	i.ObjectsRead, i.RecordsRead, i.Days = 1, 1, 1
+	i.Resources[0].Objects, i.Resources[0].Bytes, i.UsedBy[1].Count = 1, 1, 1
+	if err := printImpact(&b, i); err != nil || !containsAll(b.String(), "(1 object looked at)", "reports: 1 object, 1 byte, 1 upload under way", "last 1 day (1 record looked at)", "user/bob: 1 request and 2 that failed") {
+		t.Errorf("%v\n%s", err, b.String())
 	}
 }
 

@@ -38,7 +38,7 @@ func printImpact(w io.Writer, i *server.Impact) error {
 	}
 	line("aliases", "%s", orNone(strings.Join(k.Aliases, ", ")))
 
-	fmt.Fprintf(&b, "\nunder it (%d objects looked at):\n", i.ObjectsRead)
+	fmt.Fprintf(&b, "\nunder it (%s looked at):\n", counted(i.ObjectsRead, "object"))
 	if len(i.Resources) == 0 {
 		b.WriteString("  nothing that this server knows of\n")
 	}
@@ -68,7 +68,7 @@ func printImpact(w io.Writer, i *server.Impact) error {
 		}
 	}
 
-	fmt.Fprintf(&b, "\nused by, in the last %d days (%d records looked at):\n", i.Days, i.RecordsRead)
+	fmt.Fprintf(&b, "\nused by, in the last %s (%s looked at):\n", counted(i.Days, "day"), counted(i.RecordsRead, "record"))
 	if len(i.UsedBy) == 0 {
 		b.WriteString("  nobody\n")
 	}
@@ -82,12 +82,12 @@ func printImpact(w io.Writer, i *server.Impact) error {
 func printResource(b *strings.Builder, r *server.ImpactResource) {
 	fmt.Fprintf(b, "  %s %s %s", r.Service, r.Type, oneLineText(r.Name))
 	if r.Type == "bucket" {
-		fmt.Fprintf(b, ": %d objects, %s", r.Objects, byteSize(r.Bytes))
+		fmt.Fprintf(b, ": %s, %s", counted(r.Objects, "object"), byteSize(r.Bytes))
 	} else {
-		fmt.Fprintf(b, " (%s): %d files, %s", r.ARN, r.Objects, byteSize(r.Bytes))
+		fmt.Fprintf(b, " (%s): %s, %s", r.ARN, counted(r.Objects, "file"), byteSize(r.Bytes))
 	}
 	if r.Uploads > 0 {
-		fmt.Fprintf(b, ", %d uploads under way", r.Uploads)
+		fmt.Fprintf(b, ", %s under way", counted(r.Uploads, "upload"))
 	}
 	if r.Status != "" {
 		fmt.Fprintf(b, ", %s", r.Status)
@@ -118,7 +118,7 @@ func printKeyUser(b *strings.Builder, u *server.ImpactUser) {
 	if u.Via != "" {
 		fmt.Fprintf(b, " via %s", u.Via)
 	}
-	fmt.Fprintf(b, ": %d requests", u.Count)
+	fmt.Fprintf(b, ": %s", counted(u.Count, "request"))
 	if u.Failed > 0 {
 		fmt.Fprintf(b, " and %d that failed", u.Failed)
 	}
@@ -131,6 +131,14 @@ func printKeyUser(b *strings.Builder, u *server.ImpactUser) {
 		fmt.Fprintf(b, " (%s)", strings.Join(ops, ", "))
 	}
 	b.WriteByte('\n')
+}
+
+// counted is a number with its noun in singular or plural.
+func counted[N int | int64](n N, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 func orNone(s string) string {
@@ -153,7 +161,7 @@ func oneLineText(s string) string {
 // byteSize renders a number of bytes with three digits.
 func byteSize(n int64) string {
 	if n < 1000 {
-		return fmt.Sprintf("%d bytes", n)
+		return counted(n, "byte")
 	}
 	v := float64(n)
 	for _, unit := range []string{"kB", "MB", "GB", "TB"} {

@@ -96,7 +96,7 @@ func printStatus(w io.Writer, st *server.SealStatus) error {
 	printCopy(line, st.SealCopy)
 	switch {
 	case st.Opens == nil:
-		line("opens", "not tried: the root key is not in the data directory, or was migrated to a %s seal; name that with --seal", st.Seal)
+		line("opens", "not tried: the root key is not in the data directory, or was migrated to a seal of the kind %s; name that with --seal", st.Seal)
 	case *st.Opens:
 		line("opens", "yes")
 	default:

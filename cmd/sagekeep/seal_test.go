@@ -164,6 +164,15 @@ func TestSealRotateKeyFiles(t *testing.T) {
 	}
 }
 
+func TestPrintStatusOfSealElsewhere(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	err := printStatus(&b, &server.SealStatus{SealCopy: server.SealCopy{Seal: "exec"}})
+	if err != nil || !strings.Contains(b.String(), "migrated to a seal of the kind exec; name that with --seal") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
 func TestNoCoreDumps(t *testing.T) {
 	if err := noCoreDumps(); err != nil {
 		t.Fatal(err)
