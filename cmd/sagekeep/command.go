@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -21,6 +20,7 @@ type command struct {
 	example string   // command lines, one a line
 	note    string   // a paragraph of the help, of whole lines
 	values  []string // what its argument can be, for completion
+	hidden  []string // flags that help and completion leave out
 	subs    []*command
 	flags   func(*flag.FlagSet)
 	run     func(ctx context.Context, fs *flag.FlagSet, io stdio) error
@@ -126,22 +126,31 @@ func (c *command) usage(path []string) string {
 	return s
 }
 
+// visit calls fn with the flags that help and completion show.
+func (c *command) visit(fs *flag.FlagSet, fn func(*flag.Flag)) {
+	fs.VisitAll(func(f *flag.Flag) {
+		if !slices.Contains(c.hidden, f.Name) {
+			fn(f)
+		}
+	})
+}
+
 func (c *command) help(w io.Writer, path []string, fs *flag.FlagSet) {
 	fmt.Fprintf(w, "%s\n\nUsage:\n  %s\n", c.short, c.usage(path))
-	var b bytes.Buffer
-	fs.VisitAll(func(f *flag.Flag) {
+	var rows [][2]string
+	c.visit(fs, func(f *flag.Flag) {
 		name, text := flag.UnquoteUsage(f)
 		if name != "" {
 			name = " " + name
 		}
-		fmt.Fprintf(&b, "  --%-26s %s", f.Name+name, text)
 		if f.DefValue != "" && f.DefValue != "false" {
-			fmt.Fprintf(&b, " (default %s)", f.DefValue)
+			text += fmt.Sprintf(" (default %s)", f.DefValue)
 		}
-		b.WriteByte('\n')
+		rows = append(rows, [2]string{"--" + f.Name + name, text})
 	})
-	if b.Len() > 0 {
-		fmt.Fprintf(w, "\nFlags:\n%s", b.String())
+	if len(rows) > 0 {
+		fmt.Fprint(w, "\nFlags:\n")
+		printColumns(w, 28, rows)
 	}
 	if c.note != "" {
 		fmt.Fprintf(w, "\n%s\n", c.note)
@@ -153,10 +162,23 @@ func (c *command) help(w io.Writer, path []string, fs *flag.FlagSet) {
 
 func printTable(w io.Writer, path []string, table []*command) {
 	fmt.Fprintf(w, "Usage:\n  %s COMMAND [flags]\n\nCommands:\n", strings.Join(path, " "))
+	var rows [][2]string
 	for _, c := range table {
-		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.short)
+		rows = append(rows, [2]string{c.name, c.short})
 	}
+	printColumns(w, 12, rows)
 	fmt.Fprintf(w, "\n`%s COMMAND --help` shows flags and examples.\n", strings.Join(path, " "))
+}
+
+// printColumns prints two columns, the first as wide as its longest text and at
+// least width.
+func printColumns(w io.Writer, width int, rows [][2]string) {
+	for _, r := range rows {
+		width = max(width, len(r[0]))
+	}
+	for _, r := range rows {
+		fmt.Fprintf(w, "  %-*s %s\n", width, r[0], r[1])
+	}
 }
 
 // oneLine renders an error for the terminal.

@@ -42,6 +42,26 @@ func flagValues() []flagValue {
 	}
 }
 
+// directoryFlags are the flags that name a directory.
+func directoryFlags() []string { return []string{"data-dir"} }
+
+// sealFlags are the flags that name a seal.
+func sealFlags() []string { return []string{"seal", "to"} }
+
+// sealForms are how the values of those begin, and whether a path follows.
+func sealForms() (all, paths []string) {
+	for form := range strings.SplitSeq(strings.ReplaceAll(sealHelp, " or ", ", "), ", ") {
+		kind, rest, _ := strings.Cut(form, ":")
+		if !slices.Contains(all, kind+":") {
+			all = append(all, kind+":")
+		}
+		if rest == "PATH" || rest == "SOCKET" {
+			paths = append(paths, kind)
+		}
+	}
+	return all, paths
+}
+
 type flagValue struct {
 	flag   string
 	values []string
@@ -55,15 +75,57 @@ func walk(path []string, table []*command, visit func(path []string, c *command,
 		for _, s := range c.subs {
 			words = append(words, s.name)
 		}
-		c.flagSet(p).VisitAll(func(f *flag.Flag) { words = append(words, "--"+f.Name) })
+		c.visit(c.flagSet(p), func(f *flag.Flag) { words = append(words, "--"+f.Name) })
 		visit(p, c, append(words, "--help"))
 		walk(p, c.subs, visit)
 	}
 }
 
+// bashValues completes the values of flags. A colon ends a word for bash unless
+// COMP_WORDBREAKS says otherwise, and never for zsh.
+const bashValues = `_sagekeep_paths() {
+  local IFS=$'\n'
+  compopt -o filenames +o default 2>/dev/null
+  COMPREPLY=($(compgen "$1" -- "$2"))
+}
+_sagekeep_seal() {
+  local kind="$1" value="$2" prefix=""
+  if [[ -z $kind && $value == *:* ]]; then
+    kind="${value%%%%:*}" value="${value#*:}"
+    prefix="$kind:"
+  fi
+  compopt -o nospace +o default 2>/dev/null
+  case "$kind" in
+    "") COMPREPLY=($(compgen -W %[1]q -- "$value")) ;;
+    %[2]s)
+      _sagekeep_paths -f "$value"
+      COMPREPLY=("${COMPREPLY[@]/#/$prefix}")
+      ;;
+  esac
+}
+_sagekeep() {
+  local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" path="" w kind="" back=0
+  COMPREPLY=()
+  if [[ $cur == : ]]; then
+    kind="$prev" cur="" back=2
+  elif [[ $prev == : ]]; then
+    kind="${COMP_WORDS[COMP_CWORD-2]}" back=3
+  fi
+  if (( back && COMP_CWORD > back )); then
+    case "${COMP_WORDS[COMP_CWORD-back]}" in
+      %[3]s) _sagekeep_seal "$kind" "$cur"; return ;;
+    esac
+  fi
+  case "$prev" in
+    %[3]s) _sagekeep_seal "" "$cur"; return ;;
+    %[4]s) _sagekeep_paths -d "$cur"; return ;;
+`
+
 func bashCompletion(w io.Writer) error {
-	var b strings.Builder
-	b.WriteString("_sagekeep() {\n  local cur=\"${COMP_WORDS[COMP_CWORD]}\" prev=\"${COMP_WORDS[COMP_CWORD-1]}\" path=\"\" w\n  case \"$prev\" in\n")
+	var b, groups strings.Builder
+	kinds, paths := sealForms()
+	fmt.Fprintf(&b, bashValues, strings.Join(kinds, " "), strings.Join(paths, "|"),
+		"--"+strings.Join(sealFlags(), "|--"), "--"+strings.Join(directoryFlags(), "|--"))
 	for _, v := range flagValues() {
 		fmt.Fprintf(&b, "    --%s) COMPREPLY=($(compgen -W %q -- \"$cur\")); return ;;\n", v.flag, strings.Join(v.values, " "))
 	}
@@ -71,40 +133,22 @@ func bashCompletion(w io.Writer) error {
 		"  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do [[ $w == -* ]] || path=\"${path:+$path }$w\"; done\n  case \"$path\" in\n")
 	var top []string
 	walk(nil, commands(), func(path []string, c *command, words []string) {
+		// Longer patterns stand first: bash takes the first that fits.
+		to := &b
 		if len(path) == 1 {
 			top = append(top, path[0])
+			to = &groups
 		}
 		files := "-f "
 		if c.values != nil {
 			files = ""
 		}
-		fmt.Fprintf(&b, "    %q*) COMPREPLY=($(compgen "+files+"-W %q -- \"$cur\")) ;;\n", strings.Join(path, " "), strings.Join(words, " "))
+		fmt.Fprintf(to, "    %q*) COMPREPLY=($(compgen "+files+"-W %q -- \"$cur\")) ;;\n", strings.Join(path, " "), strings.Join(words, " "))
 	})
+	b.WriteString(groups.String())
 	fmt.Fprintf(&b, "    *) COMPREPLY=($(compgen -W %q -- \"$cur\")) ;;\n  esac\n}\ncomplete -o default -F _sagekeep sagekeep\n", strings.Join(append(top, "--help"), " "))
-	_, err := io.WriteString(w, reorderBash(b.String()))
+	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// reorderBash puts longer patterns first, since bash takes the first that fits.
-func reorderBash(script string) string {
-	lines := strings.Split(script, "\n")
-	var groups, subs []string
-	var out []string
-	for _, l := range lines {
-		if strings.HasPrefix(l, `    "`) {
-			if strings.Contains(strings.SplitN(l, `"`, 3)[1], " ") {
-				subs = append(subs, l)
-			} else {
-				groups = append(groups, l)
-			}
-			continue
-		}
-		if strings.HasPrefix(l, "    *)") {
-			out = append(append(out, subs...), groups...)
-		}
-		out = append(out, l)
-	}
-	return strings.Join(out, "\n")
 }
 
 func fishCompletion(w io.Writer) error {
@@ -112,6 +156,13 @@ func fishCompletion(w io.Writer) error {
 	b.WriteString("complete -c sagekeep -f\ncomplete -c sagekeep -l help -d 'Show flags and examples'\n")
 	for _, v := range flagValues() {
 		fmt.Fprintf(&b, "complete -c sagekeep -l %s -x -a %q\n", v.flag, strings.Join(v.values, " "))
+	}
+	for _, name := range directoryFlags() {
+		fmt.Fprintf(&b, "complete -c sagekeep -l %s -x -a '(__fish_complete_directories)'\n", name)
+	}
+	kinds, _ := sealForms()
+	for _, name := range sealFlags() {
+		fmt.Fprintf(&b, "complete -c sagekeep -l %s -x -a %q\n", name, strings.Join(kinds, " "))
 	}
 	walk(nil, commands(), func(path []string, c *command, _ []string) {
 		parent := path[:len(path)-1]
@@ -123,7 +174,7 @@ func fishCompletion(w io.Writer) error {
 		if len(c.values) > 0 {
 			fmt.Fprintf(&b, "complete -c sagekeep -n \"__fish_seen_subcommand_from %s\" -a %q\n", c.name, strings.Join(c.values, " "))
 		}
-		c.flagSet(path).VisitAll(func(f *flag.Flag) {
+		c.visit(c.flagSet(path), func(f *flag.Flag) {
 			_, text := flag.UnquoteUsage(f)
 			fmt.Fprintf(&b, "complete -c sagekeep -n \"__fish_seen_subcommand_from %s\" -l %s -d %q\n", c.name, f.Name, text)
 		})
@@ -148,12 +199,19 @@ func powershellCompletion(w io.Writer) error {
 	for _, v := range flagValues() {
 		fmt.Fprintf(&values, "    '--%s' = '%s'\n", v.flag, strings.Join(v.values, " "))
 	}
-	fmt.Fprintf(&b, "    '' = '%s'\n  }\n  $values = @{\n%s  }\n", strings.Join(append(top, "--help"), " "), values.String())
+	kinds, _ := sealForms()
+	for _, name := range sealFlags() {
+		fmt.Fprintf(&values, "    '--%s' = '%s'\n", name, strings.Join(kinds, " "))
+	}
+	fmt.Fprintf(&b, "    '' = '%s'\n  }\n  $directories = '--%s'\n  $values = @{\n%s  }\n", strings.Join(append(top, "--help"), " "), strings.Join(directoryFlags(), "', '--"), values.String())
 	b.WriteString(`  $before = @($ast.CommandElements | Where-Object { $_.Extent.EndOffset -lt $cursor } | ForEach-Object { $_.ToString() })
   $path = ''
   foreach ($w in @($before | Select-Object -Skip 1)) {
     $longer = "$path $w".Trim()
     if ($words.ContainsKey($longer)) { $path = $longer }
+  }
+  if ($directories -contains $before[-1]) {
+    return [System.Management.Automation.CompletionCompleters]::CompleteFilename($word) | Where-Object { $_.ResultType -eq 'ProviderContainer' }
   }
   $list = $words[$path]
   if ($values.ContainsKey($before[-1])) { $list = $values[$before[-1]] }

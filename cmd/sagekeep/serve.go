@@ -26,8 +26,13 @@ func serveCommand() *command {
 		name: "serve", short: "Run the server",
 		example: "sagekeep serve --data-dir ./data\n" +
 			"sagekeep serve --data-dir ./data --listen 0.0.0.0:4566 --tls-self-signed --seal passphrase-file:/etc/sagekeep/passphrase",
-		flags: serveFlags, run: serve,
+		flags: serveFlags, hidden: notBuilt(), run: serve,
 	}
+}
+
+// notBuilt are the flags of what is not there yet: they are known, and refused.
+func notBuilt() []string {
+	return []string{"store", "objects", "inmemory", "console-listen", "portal-listen", "metrics-listen"}
 }
 
 func serveFlags(f *flag.FlagSet) {
@@ -42,12 +47,9 @@ func serveFlags(f *flag.FlagSet) {
 	f.String("kms-quotas", string(kms.ThrottleFair), "how fast an account may call KMS: default binds only accounts that compete for a busy server, aws enforces AWS's request quotas, off nothing")
 	f.String("xks-connect", "", "`NAME=HOST:PORT` where the proxy of an external key store is reached instead of port 443 of its name; comma-separated")
 	f.Duration("xks-timeout", xks.Timeout, "how long such a proxy has for one answer; it is tried twice")
-	f.String("store", "", "[not built yet] another row store than the embedded one")
-	f.String("objects", "", "[not built yet] another object store than local files")
-	f.String("inmemory", "", "[not built yet] InMemory tier")
-	f.String("console-listen", "", "[not built yet] web console")
-	f.String("portal-listen", "", "[not built yet] worker portal")
-	f.String("metrics-listen", "", "[not built yet] metrics")
+	for _, name := range notBuilt() {
+		f.String(name, "", "not built yet")
+	}
 	f.String("config", "", "JSON `FILE` with flags as members; flags on the command line win")
 }
 
@@ -77,7 +79,7 @@ func serveConfig(f *flag.FlagSet) (server.Config, error) {
 			return server.Config{}, err
 		}
 	}
-	for _, name := range []string{"store", "objects", "inmemory", "console-listen", "portal-listen", "metrics-listen"} {
+	for _, name := range notBuilt() {
 		v := value(f, name)
 		if v == "" {
 			continue
