@@ -287,8 +287,14 @@ func TestSealOutsideAndPassphrase(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "seal", "root.key")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a root key lies in the directory: %v", err)
 	}
-	if code, _, errs := runCommand(t, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0"); code != 1 || !strings.Contains(errs, "missing and data exists") {
-		t.Errorf("start with the wrong kind of seal = %d, %q", code, errs)
+	for name, args := range map[string][]string{
+		"serve": {"serve", "--listen", "127.0.0.1:0"}, "key list": {"key", "list"}, "account create": {"account", "create", "--id", "444455556666"},
+		"seal rotate": {"seal", "rotate"}, "a key file elsewhere": {"key", "list", "--seal", "file:" + filepath.Join(t.TempDir(), "none")},
+	} {
+		code, out, errs := runCommand(t, append(args, "--data-dir", dir)...)
+		if code != 1 || out != "" || !strings.Contains(errs, "its root key is held by a seal of the kind passphrase: name that seal with --seal") || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s with the wrong kind of seal = %d, %q, %q", name, code, out, errs)
+		}
 	}
 }
 

@@ -11,12 +11,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/sagekeep/sagekeep/internal/kms"
 	"github.com/sagekeep/sagekeep/internal/rsakey"
+	"github.com/sagekeep/sagekeep/internal/seal"
 	"github.com/sagekeep/sagekeep/internal/server"
 	"github.com/sagekeep/sagekeep/internal/xks"
 )
@@ -167,8 +169,23 @@ func explain(err error, cfg server.Config) error {
 			return fmt.Errorf("%s is in use by the server %s (pid %d)", cfg.DataDir, r.URL, r.PID)
 		}
 		return fmt.Errorf("%s is in use by another process", cfg.DataDir)
+	case errors.Is(err, seal.ErrNoKeyFile):
+		if kind := otherHolder(cfg.DataDir); kind != "" {
+			return fmt.Errorf("%s: its root key is held by a seal of the kind %s: name that seal with --seal", cfg.DataDir, kind)
+		}
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("permission denied: %w", err)
 	}
 	return err
+}
+
+// otherHolder returns the kind of the seal that holds the root key of a directory,
+// or "" when that is a key file or cannot be told.
+func otherHolder(dir string) string {
+	// With no seal named, this reads files and asks nobody.
+	st, err := server.ReadSealStatus(context.Background(), dir, "")
+	if err != nil || st.Seal == string(seal.File) || slices.ContainsFunc(st.Others, func(c server.SealCopy) bool { return c.Seal == string(seal.File) }) {
+		return ""
+	}
+	return st.Seal
 }

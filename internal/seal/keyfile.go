@@ -37,6 +37,10 @@ const (
 	fileKeyIDBytes = 8
 )
 
+// ErrNoKeyFile: a key file is not where it should be, and a new one is not wanted.
+// Whether a key file is what holds the root key at all, the caller may know.
+var ErrNoKeyFile = errors.New("the root key file is missing and data exists")
+
 // fileKey is one key of a key file.
 type fileKey struct {
 	id  string // 16 hexadecimal digits, from the key
@@ -84,7 +88,7 @@ func openFile(path string, create bool) (Seal, error) {
 		}
 		return s, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("the root key file %s is missing and data exists: bring the key file back; a new key could open nothing", path)
+		return nil, fmt.Errorf("%w: bring %s back, or name with --seal what holds the root key now; a new key could open nothing", ErrNoKeyFile, path)
 	case err != nil:
 		return nil, fmt.Errorf("read root key: %w", err)
 	}

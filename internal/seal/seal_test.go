@@ -210,7 +210,7 @@ func TestNeverANewRootKeyWhereDataExists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Open(Options{}); err == nil || !strings.Contains(err.Error(), "missing and data exists") {
+	if _, err := s.Open(Options{}); !errors.Is(err, ErrNoKeyFile) || !strings.Contains(err.Error(), s.Path()) {
 		t.Fatalf("without Create: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "seal")); !errors.Is(err, os.ErrNotExist) {
