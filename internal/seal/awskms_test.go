@@ -208,3 +208,18 @@ func TestKMSFailures(t *testing.T) {
 		t.Errorf("without credentials: %v", err)
 	}
 }
+
+// TestHeldOutside: what a holder outside of the process answered is what it gets
+// back to open, and nothing else is taken for its answer.
+func TestHeldOutside(t *testing.T) {
+	t.Parallel()
+	for kind, outside := range map[Kind]bool{File: false, Passphrase: false, Plugin: true, AWSKMS: true, PKCS11: true} {
+		w := wrapped{kind: kind, keyID: "k", body: []byte("answer")}
+		if got := HeldOutside(w.bytes()); string(got) == "answer" != outside || !outside && got != nil {
+			t.Errorf("%s: %q", kind, got)
+		}
+	}
+	if got := HeldOutside([]byte("no wrapped root key")); got != nil {
+		t.Errorf("of something else: %q", got)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/seal"
+	"github.com/sagekeep/sagekeep/internal/secret"
 )
 
 // SealCopy is one wrapped copy of the keys of a data directory.
@@ -247,7 +248,7 @@ func (s *Server) migrateSeal(ctx context.Context, in MigrateInput) (SealChange, 
 	create := true // the key file of the new seal, by the first of the two that are opened
 	open := func() (seal.Seal, error) {
 		defer func() { create = false }()
-		return spec.Open(seal.Options{Create: create, Log: s.cfg.Log})
+		return s.elsewhere(spec.Open(seal.Options{Create: create, Log: s.cfg.Log}))
 	}
 	c, err := s.dir.keys.Reseal(ctx, open, s.sealStep(ctx))
 	if c.Generation > 0 { // the new seal opens the directory, whatever followed
@@ -272,7 +273,8 @@ func (s *Server) rotateSeal(ctx context.Context, in RotateInput) (SealChange, er
 	if err := s.renewSeal(ctx); err != nil {
 		return SealChange{}, sealFailed(err)
 	}
-	c, err := s.dir.keys.Reseal(ctx, s.dir.reopen, s.sealStep(ctx))
+	open := func() (seal.Seal, error) { return s.elsewhere(s.dir.reopen()) }
+	c, err := s.dir.keys.Reseal(ctx, open, s.sealStep(ctx))
 	if err != nil {
 		return SealChange{}, sealFailed(err)
 	}
@@ -282,6 +284,47 @@ func (s *Server) rotateSeal(ctx context.Context, in RotateInput) (SealChange, er
 	}
 	audit.From(ctx).SetResponse(out)
 	return out, nil
+}
+
+// elsewhereSeal is a seal that does not wrap under a key of this server's own
+// store. Such a copy opens, and passes for verified, as long as the server runs;
+// once it has stopped, the key that opens the directory lies in the directory.
+//
+// What was wrapped is looked at, and not where the holder is: a server has many
+// addresses, and proxies in front of it, and a plugin may ask it as well.
+type elsewhereSeal struct {
+	seal.Seal
+	ownKey func(ctx context.Context, ciphertext []byte) (bool, error)
+}
+
+// elsewhere returns an opened seal, or the error of its opening, for a change of
+// the seal of this server.
+func (s *Server) elsewhere(h seal.Seal, err error) (seal.Seal, error) {
+	if err != nil {
+		return nil, err
+	}
+	return elsewhereSeal{Seal: h, ownKey: s.kms.NamesOwnKey}, nil
+}
+
+// Wrap is that of the seal, unless a key of the server's own has wrapped.
+func (e elsewhereSeal) Wrap(ctx context.Context, key secret.Key, at seal.Context) ([]byte, error) {
+	b, err := e.Seal.Wrap(ctx, key, at)
+	if err != nil {
+		return nil, err
+	}
+	own, err := e.ownKey(ctx, seal.HeldOutside(b))
+	if err != nil {
+		return nil, fmt.Errorf("see whether the key of the seal is one of this server: %w", err)
+	}
+	if !own {
+		return b, nil
+	}
+	_, info, err := seal.Describe(b)
+	if err != nil {
+		return nil, fmt.Errorf("read the new copy: %w", err)
+	}
+	return nil, fmt.Errorf("the key of the seal, %s, is a key of this very server, which could never start again: "+
+		"what opens its data directory would lie in it; name a key that is kept elsewhere", info.KeyID)
 }
 
 // renewSeal makes a new key where this program makes them, unless there is one
