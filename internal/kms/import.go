@@ -193,6 +193,7 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, in *kmsapi.ImportKeyMat
 	if err != nil {
 		return nil, err
 	}
+	defer erasePrivate(key)
 	fresh, ids, err := unwrapMaterial(&k.keyRow, &row, key, in.EncryptedKeyMaterial)
 	defer fresh.erase()
 	if err != nil {
@@ -267,6 +268,7 @@ func unwrapMaterial(k *keyRow, row *importRow, key *rsa.PrivateKey, wrapped []by
 	if err != nil {
 		return m, nil, incorrectMaterial("The key material is not a private key of key spec %s.", k.Spec)
 	}
+	defer erasePrivate(private)
 	m.backing = secret.Random()
 	if m.public, err = encodePublic(private); err != nil {
 		return m, nil, incorrectMaterial("The key material is not a private key of key spec %s.", k.Spec)

@@ -27,6 +27,7 @@ import (
 // how far into the journal the rows know every use.
 const (
 	useInterval  = 30 * time.Second
+	lastFlush    = 10 * time.Second
 	markInterval = 10 * time.Minute // of marks when no key was used
 	useBatch     = 500              // rows of one transaction
 )
@@ -239,19 +240,29 @@ func (s *Service) MaintainUses(ctx context.Context, log *slog.Logger) {
 	}
 	t := time.NewTicker(useInterval)
 	defer t.Stop()
-	for done := false; !done; {
+	for {
 		select {
 		case <-ctx.Done():
-			done = true
+			if err := s.flushLastUses(ctx); err != nil {
+				log.Warn("when keys were last used could not be stored; the next start reads it from the journal", "error", err)
+			}
+			return
 		case <-t.C:
 		}
-		if done && !s.uses.caught.Load() {
-			return // the journal has it all
-		}
-		if err := s.flushUses(context.WithoutCancel(ctx), done); err != nil {
+		if err := s.flushUses(ctx, false); err != nil && ctx.Err() == nil {
 			log.Warn("when keys were last used could not be stored; it is tried again", "error", err)
 		}
 	}
+}
+
+// flushLastUses is flushUses when the server ends, which does not wait for it long.
+func (s *Service) flushLastUses(ctx context.Context) error {
+	if !s.uses.caught.Load() {
+		return nil // the journal has it all
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
+	defer stop()
+	return s.flushUses(ctx, true)
 }
 
 // flushUses writes down what was used since the last flush, and how far into the

@@ -10,6 +10,7 @@ import (
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/audit"
+	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/secret"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
@@ -215,8 +216,11 @@ func (s *Service) rewrap(ctx context.Context, rows []keyRow) error {
 					continue
 				}
 				hbk, err := s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
+				if errors.Is(err, envelope.ErrErased) {
+					continue // of rows older than an erasure; it must not keep others' keys from being erased
+				}
 				if err != nil {
-					return err
+					return fmt.Errorf("key %s, material %s: %w", k.arn(), m.ID, err)
 				}
 				m.Wrapped, changed = s.Epochs.Wrap(k.aad(m.ID), hbk), true
 				hbk.Erase()

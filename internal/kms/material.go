@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -79,6 +78,7 @@ func (s *Service) newPair(ctx context.Context, name kmsapi.KeySpec) (private, pu
 	if err != nil {
 		return nil, nil, err
 	}
+	defer erasePrivate(key)
 	if public, err = encodePublic(key); err != nil {
 		return nil, nil, fmt.Errorf("kms: encode public key: %w", err)
 	}
@@ -111,13 +111,7 @@ func (s *Service) newRSA(ctx context.Context, bits int) (*rsa.PrivateKey, error)
 		return nil, err
 	}
 	defer leave()
-	if s.MakeRSA != nil {
-		key, err := s.MakeRSA(ctx, bits)
-		if err == nil || ctx.Err() != nil {
-			return key, err
-		}
-	}
-	return rsa.GenerateKey(rand.Reader, bits)
+	return s.MakeRSA(ctx, bits)
 }
 
 // addMaterial gives the key a new version of its material. The caller holds

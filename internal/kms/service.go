@@ -52,8 +52,8 @@ type Config struct {
 	// LinkedRole makes the service-linked role of a service in the caller's account
 	// unless it is there; nil: nothing. It is called in the commit that needs the role.
 	LinkedRole func(ctx context.Context, service string) error
-	// MakeRSA makes an RSA key of a size in bits, or fails with the end of ctx; nil:
-	// package crypto/rsa does. After another failure it does, too.
+	// MakeRSA makes an RSA key of a size in bits, which is the caller's to overwrite;
+	// nil: package crypto/rsa does.
 	MakeRSA func(ctx context.Context, bits int) (*rsa.PrivateKey, error)
 	// Proxies reaches the proxies of external key stores; nil: one with the
 	// system's certificate authorities.
@@ -87,6 +87,9 @@ func New(c Config) *Service {
 	}
 	if c.Customer == nil {
 		c.Customer = ownCustomer
+	}
+	if c.MakeRSA == nil {
+		c.MakeRSA = func(_ context.Context, bits int) (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, bits) }
 	}
 	c.Quotas.setDefaults()
 	if c.Proxies == nil {

@@ -34,6 +34,9 @@ const patience = 3 * time.Second
 // bytes.
 const maxEncoded = 8 << 10
 
+// maxReport bounds what a key process may say of a failure, in bytes.
+const maxReport = 1 << 10
+
 // Maker makes keys with a program.
 type Maker struct {
 	// Program calls Serve when its first argument is Argument.
@@ -69,11 +72,13 @@ func (m *Maker) Make(ctx context.Context, bits int) (*rsa.PrivateKey, error) {
 	out := &bounded{b: make([]byte, 0, maxEncoded)}
 	defer clear(out.b[:cap(out.b)])
 	cmd.Stdout = out
+	report := &bounded{b: make([]byte, 0, maxReport)}
+	cmd.Stderr = report
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			err = ctx.Err()
+			return nil, fmt.Errorf("rsakey: key process: %w", ctx.Err())
 		}
-		return nil, fmt.Errorf("rsakey: key process: %w", err)
+		return nil, fmt.Errorf("rsakey: key process: %w: %q", err, report.b)
 	}
 	return decode(out.b, bits)
 }
@@ -96,7 +101,7 @@ type bounded struct{ b []byte }
 
 func (w *bounded) Write(p []byte) (int, error) {
 	if len(p) > cap(w.b)-len(w.b) {
-		return 0, errors.New("too long for a key")
+		return 0, errors.New("a key process writes without end")
 	}
 	w.b = append(w.b, p...)
 	return len(p), nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	geoapi "github.com/sagekeep/sagekeep/api/geospatial"
@@ -62,6 +63,8 @@ type Server struct {
 	credsMu sync.Mutex
 
 	sealMu sync.Mutex // of dir.seal, and of changes to it
+
+	rsaHere atomic.Bool // RSA keys are made in this process, against the configuration
 
 	stop context.CancelFunc // ends the background work
 	work sync.WaitGroup
@@ -152,7 +155,7 @@ func (s *Server) wire() {
 		Throttling: kms.Throttling(s.cfg.KMSQuotas),
 		Customer:   s.customer,
 		Proxies:    xks.New(s.cfg.KeyProxies),
-		MakeRSA:    s.cfg.MakeRSA,
+		MakeRSA:    s.makeRSA,
 	})
 	s.iam.Register(s.registry)
 	s.organizations.Register(s.registry)
