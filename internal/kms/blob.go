@@ -77,7 +77,7 @@ func parseBlob(b []byte) (blob, error) {
 	}, nil
 }
 
-// seal encrypts plaintext under the backing key for the encryption context.
+// sealBlob encrypts plaintext under the backing key for the encryption context.
 func sealBlob(hbk secret.Key, keyID, material string, ec map[string]string, plaintext []byte) ([]byte, error) {
 	id, mrk, ok := keyIDBytes(keyID)
 	hint, err := hex.DecodeString(material)

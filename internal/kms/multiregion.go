@@ -218,7 +218,7 @@ func (s *Service) settle(p *audit.Pending, set *keySet, now time.Time) {
 	set.Settles, set.SettlesTo = time.Time{}, ""
 }
 
-// elsewhere is the context of the same call in another Region.
+// elsewhereOf is the context of the same call in another Region.
 func elsewhereOf(ctx context.Context, region string) context.Context {
 	call := *identity.From(ctx)
 	call.Region = region
