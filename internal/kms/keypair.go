@@ -6,6 +6,7 @@ import (
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/authz"
+	"github.com/sagekeep/sagekeep/internal/protocol"
 )
 
 func pairConditions(pair kmsapi.DataKeyPairSpec) func(authz.Context) {
@@ -29,14 +30,15 @@ func keyPairWithoutCall(in *kmsapi.GenerateDataKeyPairWithoutPlaintextInput) cal
 //
 // Errors: those of Encrypt; UnsupportedOperationException for SM2 and, in FIPS 140
 // mode, for pairs that the module does not make; ThrottlingException when too
-// many wait for an RSA key.
+// many wait for an RSA key; AccessDeniedException, too, when the permission was
+// taken away meanwhile.
 //
 // Source: AWS KMS API Reference, GenerateDataKeyPair.
 func (s *Service) GenerateDataKeyPair(ctx context.Context, in *kmsapi.GenerateDataKeyPairInput) (*kmsapi.GenerateDataKeyPairOutput, error) {
 	if err := noRecipient(in.Recipient); err != nil {
 		return nil, err
 	}
-	p, err := s.dataKeyPair(ctx, in.KeyId, in.KeyPairSpec, in.EncryptionContext, in.DryRun, "GenerateDataKeyPair")
+	p, err := s.dataKeyPair(ctx, keyPairCall(in), in.KeyPairSpec, in.DryRun, "GenerateDataKeyPair")
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +51,7 @@ func (s *Service) GenerateDataKeyPair(ctx context.Context, in *kmsapi.GenerateDa
 // GenerateDataKeyPairWithoutPlaintext is GenerateDataKeyPair without the
 // plaintext of the private key.
 func (s *Service) GenerateDataKeyPairWithoutPlaintext(ctx context.Context, in *kmsapi.GenerateDataKeyPairWithoutPlaintextInput) (*kmsapi.GenerateDataKeyPairWithoutPlaintextOutput, error) {
-	p, err := s.dataKeyPair(ctx, in.KeyId, in.KeyPairSpec, in.EncryptionContext, in.DryRun, "GenerateDataKeyPairWithoutPlaintext")
+	p, err := s.dataKeyPair(ctx, keyPairWithoutCall(in), in.KeyPairSpec, in.DryRun, "GenerateDataKeyPairWithoutPlaintext")
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +67,8 @@ type dataKeyPair struct {
 	key, material           string
 }
 
-func (s *Service) dataKeyPair(ctx context.Context, keyID string, pair kmsapi.DataKeyPairSpec, ec map[string]string, dry *bool, operation string) (p dataKeyPair, err error) {
-	user, err := s.dataKeyUser(ctx, keyID, operation)
+func (s *Service) dataKeyPair(ctx context.Context, c call, pair kmsapi.DataKeyPairSpec, dry *bool, operation string) (p dataKeyPair, err error) {
+	user, err := s.dataKeyUser(ctx, *c.key, operation)
 	if err != nil {
 		return p, err
 	}
@@ -83,12 +85,40 @@ func (s *Service) dataKeyPair(ctx context.Context, keyID string, pair kmsapi.Dat
 	if p.private, p.public, err = s.newPair(ctx, name); err != nil {
 		return p, err
 	}
-	if err := s.sealPair(ctx, keyID, ec, operation, &p); err != nil {
+	if rsaBits(name) > 0 { // it has waited for others, and took a while
+		err = s.authorizeAgain(ctx, c, operation)
+	}
+	if err == nil {
+		err = s.sealPair(ctx, *c.key, c.ec, operation, &p)
+	}
+	if err != nil {
 		clear(p.private)
 		return dataKeyPair{}, err
 	}
 	audit.From(ctx).Additional("keyMaterialId", p.material)
 	return p, nil
+}
+
+// authorizeAgain asks whether the caller may still do what it was allowed when the
+// request began (I3).
+//
+// Errors: AccessDeniedException; those of finding the key.
+func (s *Service) authorizeAgain(ctx context.Context, c call, operation string) error {
+	k, ref, err := s.resolve(ctx, *c.key, false)
+	if err != nil {
+		return err
+	}
+	for _, first := range protocol.Checks(ctx) { // the resolver has put the key in place of its alias
+		if alias, ok := first.Context.Get("kms:RequestAlias"); ok && len(alias.Vals) == 1 {
+			ref.typed = alias.Vals[0]
+		}
+	}
+	c.action = "kms:" + operation
+	check, err := s.check(ctx, k, ref, c, nil)
+	if err != nil {
+		return err
+	}
+	return s.Authorizer.Authorize(ctx, kmsapi.Service, &check)
 }
 
 // sealPair encrypts the private key. Making it may have taken a while: the key

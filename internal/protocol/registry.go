@@ -283,7 +283,16 @@ func (r *Registry) run(ctx context.Context, entry *audit.Entry, b *binding, in a
 			return nil, err
 		}
 	}
-	return b.call(ctx, in)
+	return b.call(context.WithValue(ctx, checksKey{}, checks), in)
+}
+
+type checksKey struct{}
+
+// Checks returns what the caller of the method that runs in ctx was allowed, for a
+// method that must ask again after it has waited. They must not be changed.
+func Checks(ctx context.Context) []Check {
+	checks, _ := ctx.Value(checksKey{}).([]Check)
+	return checks
 }
 
 // Authorize asks the evaluator about c for the caller in ctx, without a call
