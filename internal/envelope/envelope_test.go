@@ -118,8 +118,8 @@ func TestEpochs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // as it is, and after a restart
-		if _, err := e.Unwrap([]byte("dead"), wd); !errors.Is(err, ErrErased) {
-			t.Errorf("erased key: %v", err)
+		if _, err := e.Unwrap([]byte("dead"), wd); !errors.Is(err, ErrErased) || !e.Erased(wd) || e.Erased(wa) || e.Erased(nil) {
+			t.Errorf("erased key: %v; Erased: %t, survivor %t", err, e.Erased(wd), e.Erased(wa))
 		}
 		if k, err := e.Unwrap([]byte("alive"), wa); err != nil || !k.Equal(alive) {
 			t.Errorf("survivor: %v", err)

@@ -215,6 +215,15 @@ func (e *Epochs) Current(wrapped []byte) bool {
 	return len(wrapped) >= epochIDSize && e.keys[0].id == [epochIDSize]byte(wrapped[:epochIDSize])
 }
 
+// Erased reports whether the epoch that wrapped has been destroyed, so that Unwrap
+// answers ErrErased.
+func (e *Epochs) Erased(wrapped []byte) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return len(wrapped) >= epochIDSize &&
+		!slices.ContainsFunc(e.keys, func(k epochKey) bool { return k.id == [epochIDSize]byte(wrapped[:epochIDSize]) })
+}
+
 // InErasure reports whether Begin was called and Finish not yet: after a crash
 // the erasure must be carried on.
 func (e *Epochs) InErasure() bool {

@@ -45,6 +45,9 @@ func (s *Service) Maintain(ctx context.Context, interval time.Duration, log *slo
 	var connections sync.WaitGroup
 	connections.Go(func() { s.connectStores(ctx, interval, log) })
 	defer connections.Wait()
+	if err := s.warnErased(ctx, log); err != nil && ctx.Err() == nil {
+		log.Error("reading keys failed", "error", err)
+	}
 	for {
 		if err := s.maintainOnce(ctx); err != nil && ctx.Err() == nil {
 			log.Error("key maintenance failed; it is tried again", "error", err)

@@ -141,8 +141,14 @@ func (s *Service) fill(k *keyRow, m *materialRow, fresh *newMaterial) error {
 }
 
 // takeOut is the inverse of fill. The caller erases what it gets.
+//
+// Errors: KMSInvalidStateException, over envelope.ErrErased, for what was erased.
 func (s *Service) takeOut(k *keyRow, m *materialRow) (fresh newMaterial, err error) {
-	if fresh.backing, err = s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped); err != nil {
+	fresh.backing, err = s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
+	if isErased(err) {
+		return fresh, materialErased(k)
+	}
+	if err != nil {
 		return fresh, fmt.Errorf("kms: open backing key of %s: %w", k.ID, err)
 	}
 	fresh.public = m.Public

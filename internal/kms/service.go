@@ -262,6 +262,12 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	if err := s.joinStore(ctx, k); err != nil {
 		return nil, err
 	}
+	if !joined && s.lacksEpoch(&k.keyRow) {
+		if s.Store.Epoch(name) != now { // an erasure has wrapped it anew meanwhile
+			return s.state(ctx, region, id)
+		}
+		s.lose(&k.keyRow)
+	}
 	k.policy = s.policies.of(&k.keyRow)
 	if joined {
 		k.retired = true

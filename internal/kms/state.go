@@ -24,10 +24,10 @@ func inState(k *keyRow, states ...kmsapi.KeyState) error {
 	case kmsapi.KeyStatePendingImport:
 		return kmsapi.KMSInvalidStateException("%s is pending import.", k.arn())
 	case kmsapi.KeyStateUnavailable:
-		if k.external() {
+		if k.external() && !k.erased {
 			return kmsapi.KMSInvalidStateException(storeNotConnected)
 		}
-		return kmsapi.KMSInvalidStateException("%s is unavailable.", k.arn())
+		return materialErased(k)
 	case kmsapi.KeyStateCreating:
 		return kmsapi.KMSInvalidStateException("%s is creating.", k.arn())
 	case kmsapi.KeyStateUpdating:

@@ -273,7 +273,7 @@ func TestKeyStates(t *testing.T) {
 		"4":  {"KMSInvalidStateException", " is not pending deletion."},
 		"5":  {"KMSInvalidStateException", " is pending import."},
 		"6":  {"UnsupportedOperationException", " origin is EXTERNAL which is not valid for this operation."},
-		"11": {"KMSInvalidStateException", " is unavailable."},
+		"11": {"KMSInvalidStateException", " is unavailable: its key material has been erased."},
 		"14": {"KMSInvalidStateException", " is creating."},
 		"15": {"KMSInvalidStateException", " is updating."},
 	}

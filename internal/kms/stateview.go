@@ -29,7 +29,9 @@ func (s *Service) StateAt(ctx context.Context, region, id string, at time.Time) 
 	if err == nil {
 		s.settle(audit.NewPending(), &keySet{keyRow: &k.keyRow}, at)
 		k.lapse(at)
-		err = s.joinStore(ctx, k)
+		if err = s.joinStore(ctx, k); err == nil && s.lacksEpoch(&k.keyRow) {
+			s.lose(&k.keyRow)
+		}
 	}
 	if err != nil {
 		return "", fmt.Errorf("kms: read the state of key %s: %w", id, err)

@@ -45,6 +45,8 @@ type keyRow struct {
 	// KeyStore and XksKeyID are the external key store and the external key of a
 	// key in one, "" for others.
 	KeyStore, XksKeyID string
+
+	erased bool // not stored: see lose
 }
 
 // materialRow is one version of a key's backing key.
