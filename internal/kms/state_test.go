@@ -9,7 +9,8 @@ import (
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 )
 
-// keyStates are the columns of the table, in its order.
+// keyStates are the columns of the table, in its order. Unavailable is here what rows
+// from before an erasure are; keys of external key stores have their own table.
 var keyStates = []kmsapi.KeyState{
 	kmsapi.KeyStateEnabled, kmsapi.KeyStateDisabled, kmsapi.KeyStatePendingDeletion, kmsapi.KeyStatePendingImport,
 	kmsapi.KeyStateUnavailable, kmsapi.KeyStateCreating, kmsapi.KeyStateUpdating, kmsapi.KeyStatePendingReplicaDeletion,
