@@ -97,6 +97,9 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 		}
 		return err
 	}
+	if err := overlyPermissive(p); err != nil {
+		return err
+	}
 	ids := map[string]string{}
 	for _, ref := range p.Principals() {
 		switch ref.Form {
@@ -113,8 +116,9 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 	if bypass {
 		return nil
 	}
-	check, err := s.check(ctx, &keyState{keyRow: *k, policy: p.Bind(ids), aliased: true, grants: map[string][]authz.Grant{}},
-		keyRef{}, call{action: "kms:PutKeyPolicy"}, nil)
+	next := putPolicyCall(&kmsapi.PutKeyPolicyInput{}) // with what the next change will ask for
+	next.action = "kms:PutKeyPolicy"
+	check, err := s.check(ctx, &keyState{keyRow: *k, policy: p.Bind(ids), grants: map[string][]authz.Grant{}}, keyRef{}, next, nil)
 	if err != nil {
 		return err
 	}
@@ -123,6 +127,33 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 		*k = old
 		return kmsapi.MalformedPolicyDocumentException("The new key policy will not allow you to update the key policy in the future.").
 			Because(errors.New(err.Error())) // what a policy would do is no denial of this call
+	}
+	return nil
+}
+
+// overlyPermissive refuses ForAllValues with the keys of an encryption context's
+// pair and of a tag in the request. They hold one value, so that the condition
+// would be met by every request that leaves the pair or the tag out. Policies
+// that are stored already stay as they are.
+//
+// Source: AWS KMS Developer Guide, "AWS KMS condition keys", "Condition keys with
+// multiple values".
+func overlyPermissive(p *authz.Policy) error {
+	for _, c := range p.Conditions() {
+		if c.Set != "ForAllValues" {
+			continue
+		}
+		what := ""
+		switch key := strings.ToLower(c.Key); {
+		case strings.HasPrefix(key, "kms:encryptioncontext:"):
+			what = "encryption context"
+		case strings.HasPrefix(key, "aws:requesttag/"):
+			what = "tag"
+		default:
+			continue
+		}
+		return kmsapi.MalformedPolicyDocumentException("OverlyPermissiveCondition: Using the ForAllValues set operator with a single-valued condition key "+
+			"matches requests without the specified %[1]s or with an unspecified %[1]s. To fix, remove ForAllValues.", what)
 	}
 	return nil
 }

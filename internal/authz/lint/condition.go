@@ -154,11 +154,14 @@ func (c *checker) checkSet(s *statement, d *condition, k *catalog.Key) {
 		c.report(s, d.keyAt, Error, MissingSetOperator, fmt.Sprintf("%s holds a set, and %s compares one value: it never matches a request that has the key", k.Name, d.opText),
 			fmt.Sprintf("use ForAnyValue:%s, or ForAllValues:%s with a Null condition", d.opText, d.opText))
 	case !k.Multi && d.set != "" && !ofProvider(d.key):
-		message := fmt.Sprintf("%s holds one value, so %s makes no difference", k.Name, d.set)
+		message, severity := fmt.Sprintf("%s holds one value, so %s makes no difference", k.Name, d.set), Warning
 		if d.set == "ForAllValues" {
 			message = fmt.Sprintf("%s holds one value; with ForAllValues the condition also holds when the key is absent", k.Name)
+			if key := strings.ToLower(d.key); c.kind == authz.KeyPolicy && (strings.HasPrefix(key, "kms:encryptioncontext:") || strings.HasPrefix(key, "aws:requesttag/")) {
+				message, severity = message+": KMS refuses that", Error
+			}
 		}
-		c.report(s, d.keyAt, Warning, SetOperatorOnSingleValue, message, "use "+strings.TrimPrefix(d.opText, d.set+":"))
+		c.report(s, d.keyAt, severity, SetOperatorOnSingleValue, message, "use "+strings.TrimPrefix(d.opText, d.set+":"))
 	case d.set == "ForAllValues" && !s.deny && !s.requires(d.key):
 		c.report(s, d.keyAt, Warning, ForAllValuesAllow, fmt.Sprintf("ForAllValues holds when %s is absent or empty: the statement allows that too", k.Name),
 			fmt.Sprintf(`add "Null": {%q: "false"}`, d.key))
