@@ -343,5 +343,5 @@ func TestManagedKey(t *testing.T) {
 	_, err = try(f.admin(), f, kmsapi.UpdateAlias, &kmsapi.UpdateAliasInput{AliasName: "alias/own", TargetKeyId: id})
 	wantError(t, "UpdateAlias to a managed key", err, denied, "")
 	_, err = try(f.admin(), f, kmsapi.DeleteAlias, &kmsapi.DeleteAliasInput{AliasName: "alias/aws/s3"})
-	wantError(t, "DeleteAlias of a managed key", err, "InvalidAliasNameException", "")
+	wantError(t, "DeleteAlias of a managed key", err, "NotAuthorizedException", "")
 }

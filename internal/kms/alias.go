@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
@@ -18,19 +19,31 @@ const (
 	aliasType   = "AWS::KMS::Alias"
 )
 
-// checkAliasName accepts alias/ and [a-zA-Z0-9/_-], but not what belongs to AWS.
+// checkAliasName accepts alias/ and [a-zA-Z0-9/_-], but not what belongs to AWS:
+// that answers NotAuthorizedException without a message, as AWS does, though its
+// API Reference knows no such error.
 func checkAliasName(name string) error {
 	rest, ok := strings.CutPrefix(name, aliasPrefix)
-	if !ok || rest == "" {
-		return kmsapi.ValidationException("Invalid identifier: alias names must start with 'alias/' and have a name behind it.")
+	switch {
+	case !ok:
+		return kmsapi.ValidationException(`Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html`)
+	case rest == "":
+		return kmsapi.ValidationException("%s has no name behind its prefix", name)
+	case strings.HasPrefix(name, awsAliases):
+		return schema.NewError("NotAuthorizedException", 400, "")
 	}
 	for _, c := range rest {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '/' || c == '_' || c == '-') {
-			return kmsapi.InvalidAliasNameException("%s contains invalid characters for an alias", name)
+			return kmsapi.ValidationException("%s contains invalid characters for an alias", name)
 		}
 	}
-	if strings.HasPrefix(name, awsAliases) {
-		return kmsapi.InvalidAliasNameException("%s is reserved: the prefix alias/aws/ belongs to AWS managed keys", name)
+	return nil
+}
+
+// checkAliasTarget refuses an alias in the place of the key that one shall name.
+func checkAliasTarget(text string) error {
+	if strings.HasPrefix(text, aliasPrefix) || strings.Contains(text, ":"+aliasPrefix) {
+		return kmsapi.ValidationException("Aliases must refer to keys. Not aliases")
 	}
 	return nil
 }
@@ -58,6 +71,9 @@ func (s *Service) createAliasChecks(ctx context.Context, in *kmsapi.CreateAliasI
 	if err := checkAliasName(in.AliasName); err != nil {
 		return nil, err
 	}
+	if err := checkAliasTarget(in.TargetKeyId); err != nil {
+		return nil, err
+	}
 	k, ref, err := s.aliasTarget(ctx, in.TargetKeyId)
 	if err != nil {
 		return nil, err
@@ -71,8 +87,9 @@ func (s *Service) createAliasChecks(ctx context.Context, in *kmsapi.CreateAliasI
 
 // CreateAlias gives a key another name in its account and region.
 //
-// Errors: AlreadyExistsException, InvalidAliasNameException,
-// LimitExceededException, NotFoundException, KMSInvalidStateException.
+// Errors: AlreadyExistsException; ValidationException and NotAuthorizedException
+// for the name; LimitExceededException, NotFoundException,
+// KMSInvalidStateException.
 func (s *Service) CreateAlias(ctx context.Context, in *kmsapi.CreateAliasInput) (*schemaNothing, error) {
 	call := identity.From(ctx)
 	return nil, s.update(ctx, in.TargetKeyId, func(tx *store.Tx, k *keyRow) error {
@@ -141,6 +158,9 @@ func (s *Service) updateAliasChecks(ctx context.Context, in *kmsapi.UpdateAliasI
 	if err := checkAliasName(in.AliasName); err != nil {
 		return nil, err
 	}
+	if err := checkAliasTarget(in.TargetKeyId); err != nil {
+		return nil, err
+	}
 	a, err := s.alias(ctx, in.AliasName)
 	if err != nil {
 		return nil, err
@@ -167,7 +187,8 @@ func (s *Service) updateAliasChecks(ctx context.Context, in *kmsapi.UpdateAliasI
 
 // UpdateAlias points an alias to another key of the same kind.
 //
-// Errors: NotFoundException, KMSInvalidStateException, LimitExceededException.
+// Errors: ValidationException and NotAuthorizedException for the name;
+// NotFoundException, KMSInvalidStateException, LimitExceededException.
 func (s *Service) UpdateAlias(ctx context.Context, in *kmsapi.UpdateAliasInput) (*schemaNothing, error) {
 	call := identity.From(ctx)
 	return nil, s.update(ctx, in.TargetKeyId, func(tx *store.Tx, k *keyRow) error {

@@ -182,20 +182,6 @@ func TestLimits(t *testing.T) {
 			_, err := try(f.admin(), f, kmsapi.TagResource, &kmsapi.TagResourceInput{KeyId: id, Tags: []kmsapi.Tag{{TagKey: strings.Repeat("k", 129)}}})
 			return err
 		}},
-		{"reserved alias", "InvalidAliasNameException", "", func() error {
-			_, err := try(f.admin(), f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: "alias/aws/mine", TargetKeyId: id})
-			return err
-		}},
-		{"alias without prefix", "ValidationException", "", func() error {
-			_, err := try(f.admin(), f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: "mine", TargetKeyId: id})
-			return err
-		}},
-		{"alias with a colon", "", "", func() error { // refused, whatever the code
-			if _, err := try(f.admin(), f, kmsapi.CreateAlias, &kmsapi.CreateAliasInput{AliasName: "alias/a:b", TargetKeyId: id}); err == nil {
-				return fmt.Errorf("accepted")
-			}
-			return nil
-		}},
 		{"policy over 32 KiB", "LimitExceededException", "", func() error {
 			_, err := try(f.admin(), f, kmsapi.PutKeyPolicy, &kmsapi.PutKeyPolicyInput{KeyId: id, Policy: big})
 			return err
