@@ -2,18 +2,22 @@ package kms
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
+	"github.com/sagekeep/sagekeep/internal/authz"
 	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/secret"
 	"github.com/sagekeep/sagekeep/internal/store"
 )
 
 // managedKeys are the AWS managed keys that services make when they are first
-// needed, with their descriptions.
+// needed, and DescribeKey when it names their alias, with their descriptions.
 var managedKeys = map[string]string{
 	"s3":        "Default key that protects my S3 objects when no other key is defined",
 	"sagemaker": "Default key that protects my SageMaker data when no other key is defined",
@@ -53,26 +57,83 @@ func (s *Service) isManagedAlias(ctx context.Context, ref *keyRef) bool {
 	return c.Via[len(c.Via)-1].Service == name
 }
 
-// createManagedKey makes the AWS managed key of ref's alias. Two callers at once
-// make one. It fails inside a transaction: whoever holds the store's writer lock
-// must not wait for s.wrapping, whose holders wait for that lock.
-func (s *Service) createManagedKey(ctx context.Context, ref *keyRef) error {
-	if s.Store.InTransaction(ctx) {
-		return fmt.Errorf("kms: %s is not there yet and is not made inside a transaction", ref.alias)
+// describeChecks is the resolver of DescribeKey, which makes the AWS managed key of
+// a predefined alias that has none yet.
+//
+// Source: AWS KMS API Reference, DescribeKey: "If you specify a predefined AWS
+// alias (an AWS alias with no key ID), KMS associates the alias with an AWS managed
+// key".
+func (s *Service) describeChecks() protocol.Resolver[kmsapi.DescribeKeyInput] {
+	named := keyOf(s, kmsapi.DescribeKey, byAlias|crossAccount, func(in *kmsapi.DescribeKeyInput) call {
+		return call{key: &in.KeyId, tokens: &in.GrantTokens}
+	})
+	return func(ctx context.Context, in *kmsapi.DescribeKeyInput) ([]protocol.Check, error) {
+		if strings.Contains(in.KeyId, awsAliases) {
+			if err := s.associate(ctx, in.KeyId); err != nil {
+				return nil, err
+			}
+		}
+		return named(ctx, in)
 	}
+}
+
+// associate makes the AWS managed key that text names by its alias, unless it is
+// there. The caller must be allowed to describe the key to come.
+//
+// Errors: AccessDeniedException.
+func (s *Service) associate(ctx context.Context, text string) error {
+	account := callerAccount(ctx)
+	ref, err := parseKeyRef(text, account, identity.From(ctx).Region, true)
+	service, ok := strings.CutPrefix(ref.alias, awsAliases)
+	if err != nil || !ok || managedKeys[service] == "" || ref.account != account || s.Store.InTransaction(ctx) {
+		return nil // as it is named, so it is found or not
+	}
+	if err := s.followAlias(ctx, &ref); !isNotFound(err) {
+		return err
+	}
+	row := s.managedKey(&ref)
+	k := &keyState{keyRow: *row, policy: readPolicy(row), aliases: []string{ref.alias}, aliased: true, grants: map[string][]authz.Grant{}}
+	check, err := s.check(ctx, k, ref, call{action: "kms:DescribeKey"}, nil)
+	if err != nil {
+		return err
+	}
+	err = s.Authorizer.Authorize(ctx, kmsapi.Service, &check)
+	if e, denied := errors.AsType[*schema.Error](err); denied && e.Code == "AccessDeniedException" {
+		shown := *e // the key that it speaks of is not made
+		shown.Message = strings.ReplaceAll(e.Message, row.arn(), aliasARN(ref.region, ref.account, ref.alias))
+		return &shown
+	}
+	if err != nil {
+		return err
+	}
+	return s.createManagedKey(ctx, &ref, row)
+}
+
+// managedKey is the row of the AWS managed key of ref's alias, without material.
+func (s *Service) managedKey(ref *keyRef) *keyRow {
 	service := strings.TrimPrefix(ref.alias, awsAliases)
-	k := keyRow{
+	k := &keyRow{
 		ID: newID(false), Account: ref.account, Region: ref.region, Description: managedKeys[service],
 		Spec: kmsapi.KeySpecSymmetricDefault, Usage: kmsapi.KeyUsageTypeEncryptDecrypt, Origin: kmsapi.OriginTypeAwsKms,
 		Manager: kmsapi.KeyManagerTypeAws, State: kmsapi.KeyStateEnabled, Created: s.timestamp(), Tags: map[string]string{},
 		Policy: strings.NewReplacer("SERVICE", service, "ACCOUNT", ref.account, "REGION", ref.region).Replace(managedPolicy),
 	}
 	k.Rotation = rotationRow{Enabled: true, PeriodDays: defaultPeriod, Next: k.Created.Add(days(defaultPeriod))}
+	return k
+}
+
+// createManagedKey makes k the AWS managed key of ref's alias. Two callers at once
+// make one. It fails inside a transaction: whoever holds the store's writer lock
+// must not wait for s.wrapping, whose holders wait for that lock.
+func (s *Service) createManagedKey(ctx context.Context, ref *keyRef, k *keyRow) error {
+	if s.Store.InTransaction(ctx) {
+		return fmt.Errorf("kms: %s is not there yet and is not made inside a transaction", ref.alias)
+	}
 	fresh := newMaterial{backing: secret.Random()}
 	defer fresh.erase()
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
-	if err := s.addMaterial(&k, "", &fresh); err != nil {
+	if err := s.addMaterial(k, "", &fresh); err != nil {
 		return err
 	}
 	// A commit and a record of its own: it is the service's doing, not the request's.
@@ -82,9 +143,9 @@ func (s *Service) createManagedKey(ctx context.Context, ref *keyRef) error {
 		if err != nil || exists {
 			return err
 		}
-		p.AddEvent(s.event("CreateKey", &k))
+		p.AddEvent(s.event("CreateKey", k))
 		tx.Bump(epoch(k.Region, k.ID))
-		if err := keys.Put(tx, k, k.Region, k.ID); err != nil {
+		if err := keys.Put(tx, *k, k.Region, k.ID); err != nil {
 			return err
 		}
 		a := aliasRow{Name: ref.alias, Account: ref.account, Region: ref.region, Target: k.ID, Created: k.Created, Updated: k.Created}

@@ -104,7 +104,7 @@ func New(c Config) *Service {
 // Register adds every implemented operation.
 func (s *Service) Register(r *protocol.Registry) {
 	protocol.Handle(r, kmsapi.CreateKey, s.createKeyChecks, s.CreateKey)
-	onKey(r, s, kmsapi.DescribeKey, byAlias|crossAccount, func(in *kmsapi.DescribeKeyInput) call { return call{key: &in.KeyId, tokens: &in.GrantTokens} }, s.DescribeKey)
+	protocol.Handle(r, kmsapi.DescribeKey, s.describeChecks(), s.DescribeKey)
 	protocol.Handle(r, kmsapi.ListKeys, accountWide, s.ListKeys)
 	onKey(r, s, kmsapi.EnableKey, 0, func(in *kmsapi.EnableKeyInput) call { return call{key: &in.KeyId} }, s.EnableKey)
 	onKey(r, s, kmsapi.DisableKey, 0, func(in *kmsapi.DisableKeyInput) call { return call{key: &in.KeyId, unused: true} }, s.DisableKey)
@@ -402,7 +402,7 @@ func (s *Service) followAlias(ctx context.Context, ref *keyRef) error {
 	}
 	err := get()
 	if errors.Is(err, store.ErrNotFound) && s.isManagedAlias(ctx, ref) {
-		if err := s.createManagedKey(ctx, ref); err != nil {
+		if err := s.createManagedKey(ctx, ref, s.managedKey(ref)); err != nil {
 			return err
 		}
 		return get()
