@@ -303,3 +303,23 @@ func TestUnixTime(t *testing.T) {
 		}
 	}
 }
+
+// TestRotationPeriodByDefault: EnableKeyRotation without a period means 365 days,
+// whatever period the key had.
+func TestRotationPeriodByDefault(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.key("")
+	for _, days := range []*int32{new(int32(90)), nil, new(int32(100)), nil, nil} {
+		must(f.admin(), f, kmsapi.EnableKeyRotation, &kmsapi.EnableKeyRotationInput{KeyId: id, RotationPeriodInDays: days})
+		want := int32(365)
+		if days != nil {
+			want = *days
+		}
+		got := must(f.admin(), f, kmsapi.GetKeyRotationStatus, &kmsapi.GetKeyRotationStatusInput{KeyId: id})
+		if next := f.now().Add(time.Duration(want) * day); *got.RotationPeriodInDays != want || !got.NextRotationDate.Equal(next) {
+			t.Errorf("rotates after %d days, next on %v; want %d, %v", *got.RotationPeriodInDays, got.NextRotationDate, want, next)
+		}
+		f.pass(3 * day)
+	}
+}

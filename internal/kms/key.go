@@ -49,8 +49,8 @@ func (s *Service) createKeyChecks(ctx context.Context, in *kmsapi.CreateKeyInput
 	return checks, nil
 }
 
-// normaliseSpec fills in the defaults of CreateKey. Only symmetric encryption
-// keys have a default usage.
+// normaliseSpec fills in the defaults of CreateKey, which its record names too. Only
+// symmetric encryption keys have a default usage.
 func normaliseSpec(in *kmsapi.CreateKeyInput) error {
 	if in.KeySpec == "" {
 		in.KeySpec = kmsapi.KeySpec(in.CustomerMasterKeySpec)
@@ -58,9 +58,14 @@ func normaliseSpec(in *kmsapi.CreateKeyInput) error {
 	if in.KeySpec == "" {
 		in.KeySpec = kmsapi.KeySpecSymmetricDefault
 	}
+	if in.CustomerMasterKeySpec == "" {
+		in.CustomerMasterKeySpec = kmsapi.CustomerMasterKeySpec(in.KeySpec)
+	}
 	if in.Origin == "" {
 		in.Origin = kmsapi.OriginTypeAwsKms
 	}
+	noUnlessSaid(&in.MultiRegion)
+	noUnlessSaid(&in.BypassPolicyLockoutSafetyCheck)
 	if in.KeyUsage == "" {
 		if in.KeySpec != kmsapi.KeySpecSymmetricDefault {
 			return kmsapi.ValidationException("You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
@@ -68,6 +73,14 @@ func normaliseSpec(in *kmsapi.CreateKeyInput) error {
 		in.KeyUsage = kmsapi.KeyUsageTypeEncryptDecrypt
 	}
 	return nil
+}
+
+// noUnlessSaid fills in a flag of a request that its record names even when the
+// request does not.
+func noUnlessSaid(flag **bool) {
+	if *flag == nil {
+		*flag = new(false)
+	}
 }
 
 // CreateKey makes a key with one version of key material, Enabled, or one of

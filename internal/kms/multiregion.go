@@ -241,9 +241,10 @@ func partitionOf(region string) string {
 }
 
 func replicateCall(in *kmsapi.ReplicateKeyInput) call {
+	noUnlessSaid(&in.BypassPolicyLockoutSafetyCheck)
 	return call{key: &in.KeyId, set: func(c authz.Context) {
 		c.Set("kms:ReplicaRegion", in.ReplicaRegion)
-		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
+		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", *in.BypassPolicyLockoutSafetyCheck)
 		tagConditions(c, in.Tags)
 	}}
 }

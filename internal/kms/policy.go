@@ -198,8 +198,9 @@ func (s *Service) GetKeyPolicy(ctx context.Context, in *kmsapi.GetKeyPolicyInput
 }
 
 func putPolicyCall(in *kmsapi.PutKeyPolicyInput) call {
+	noUnlessSaid(&in.BypassPolicyLockoutSafetyCheck)
 	return call{key: &in.KeyId, set: func(c authz.Context) {
-		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
+		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", *in.BypassPolicyLockoutSafetyCheck)
 	}}
 }
 

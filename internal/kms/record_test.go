@@ -102,6 +102,12 @@ func TestRecords(t *testing.T) {
 		{"create-key", "CreateKey", func() error {
 			return second(try(ctx, f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{Description: new("d"), Tags: []kmsapi.Tag{{TagKey: "team", TagValue: "geo"}}}))
 		}},
+		{"create-key-defaults", "CreateKey", func() error {
+			return second(try(ctx, f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{}))
+		}},
+		{"tag-resource-empty", "TagResource", func() error {
+			return second(try(ctx, f, kmsapi.TagResource, &kmsapi.TagResourceInput{KeyId: two, Tags: []kmsapi.Tag{{TagKey: "team", TagValue: "geo"}, {TagKey: "flag"}}}))
+		}},
 		{"describe-key", "DescribeKey", func() error {
 			return second(try(ctx, f, kmsapi.DescribeKey, &kmsapi.DescribeKeyInput{KeyId: one, GrantTokens: []string{token}}))
 		}},

@@ -54,7 +54,10 @@ func enableRotationCall(in *kmsapi.EnableKeyRotationInput) call {
 	return call{key: &in.KeyId, set: daysCondition("kms:RotationPeriodInDays", in.RotationPeriodInDays, defaultPeriod)}
 }
 
-// EnableKeyRotation makes the key rotate every RotationPeriodInDays, 365 by default.
+// EnableKeyRotation makes the key rotate every RotationPeriodInDays, 365 by default,
+// counted from now. That is so for a key that rotates already, too.
+//
+// Source: AWS KMS API Reference, EnableKeyRotation.
 func (s *Service) EnableKeyRotation(ctx context.Context, in *kmsapi.EnableKeyRotationInput) (*schemaNothing, error) {
 	return nil, s.updateSet(ctx, in.KeyId, func(_ *store.Tx, k *keySet) error {
 		if err := rotatesAlone(k.keyRow); err != nil {
@@ -63,8 +66,6 @@ func (s *Service) EnableKeyRotation(ctx context.Context, in *kmsapi.EnableKeyRot
 		period := int32(defaultPeriod)
 		if in.RotationPeriodInDays != nil {
 			period = *in.RotationPeriodInDays
-		} else if k.Rotation.Enabled {
-			period = k.Rotation.PeriodDays
 		}
 		k.Rotation.Enabled, k.Rotation.PeriodDays, k.Rotation.Next = true, period, s.timestamp().Add(days(period))
 		s.shareRotation(audit.PendingFrom(ctx), k)

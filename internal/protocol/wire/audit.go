@@ -14,7 +14,8 @@ const auditTime = "Jan 2, 2006, 3:04:05 PM"
 // response elements: member names with a lower-case first letter (KeyId is
 // keyId, AWSAccountId is aWSAccountId), instants as UTC text such as "Aug 10,
 // 2022, 10:38:27 PM". Blobs, streams, sensitive members, absent members and
-// empty texts are left out; keys of maps stay as sent. It returns nil when
+// empty texts are left out, but for texts that must be there and may be empty;
+// keys of maps stay as sent. It returns nil when
 // nothing remains. Values are string, bool, int64, float64, []any and
 // map[string]any.
 //
@@ -48,10 +49,16 @@ func audited(m *schema.Member, fv reflect.Value) (reflect.Value, bool) {
 		return fv, false
 	}
 	v, ok := held(m.Shape, fv)
-	if !ok || m.Shape.Kind == schema.String && v.Len() == 0 {
+	if !ok || m.Shape.Kind == schema.String && v.Len() == 0 && !sentEmpty(m) {
 		return v, false
 	}
 	return v, true
+}
+
+// sentEmpty reports whether an empty text is what was sent: the member must be
+// there and may be empty, as the value of a tag.
+func sentEmpty(m *schema.Member) bool {
+	return m.Required && m.Shape.Min != nil && *m.Shape.Min == 0
 }
 
 // secret reports whether a member never shows: blobs, streams and what is

@@ -55,6 +55,10 @@ func TestAuditLeavesOut(t *testing.T) {
 			"account id", kms.DescribeKey.Output, &kms.DescribeKeyOutput{KeyMetadata: &kms.KeyMetadata{KeyId: "k", AWSAccountId: new("111122223333")}},
 			`{"keyMetadata":{"aWSAccountId":"111122223333","keyId":"k"}}`,
 		},
+		{
+			"empty texts, but for those that are sent empty", kms.CreateKey.Input, &kms.CreateKeyInput{Description: new(""), Tags: []kms.Tag{{TagKey: "flag"}}},
+			`{"tags":[{"tagKey":"flag","tagValue":""}]}`,
+		},
 		{"everything", kms.GenerateRandom.Output, &kms.GenerateRandomOutput{Plaintext: []byte("secret")}, `null`},
 		{"no value", kms.GenerateRandom.Output, nil, `null`},
 		{"no shape", nil, &schema.Nothing{}, `null`},
