@@ -218,7 +218,37 @@ func (s *Service) keyConditions(ctx context.Context, out authz.Context, k *keySt
 	return nil
 }
 
+// maxContext is the most that an encryption context takes in a record, in bytes.
+// The requestParameters of a record hold 100 KiB: the two of a ReEncrypt and what
+// else it names. AWS publishes no limit, but a longer one would be in no record.
+const maxContext = 48 << 10
+
+// recordedSize returns how many bytes an encryption context takes in a record, as
+// a JSON object.
+func recordedSize(ec map[string]string) int {
+	n := len("{}") - len(",")
+	for name, value := range ec {
+		n += len(`"":"",`) + escapedSize(name) + escapedSize(value)
+	}
+	return n
+}
+
+// escapedSize returns the length of s within a JSON string.
+func escapedSize(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t':
+			n += len(`\n`) - 1
+		case c < ' ':
+			n += len(`\u0000`) - 1
+		}
+	}
+	return n
+}
+
 // encryptionContextConditions sets the condition keys of an encryption context.
+// One that no record could hold is refused.
 // Names that differ only in case are one condition key with two values: what a
 // policy would see of them is chance, so such a context is refused (I5).
 //
@@ -227,6 +257,9 @@ func (s *Service) keyConditions(ctx context.Context, out authz.Context, k *keySt
 func encryptionContextConditions(out authz.Context, ec map[string]string) error {
 	if len(ec) == 0 {
 		return nil
+	}
+	if n := recordedSize(ec); n > maxContext {
+		return kmsapi.ValidationException("The encryption context has %d bytes, the limit is %d.", n, maxContext)
 	}
 	for name, value := range ec {
 		key := "kms:EncryptionContext:" + name
