@@ -297,6 +297,33 @@ def test_alias_names(kms, key, name, code):
         kms.create_alias(AliasName=name, TargetKeyId=key)
 
 
+def test_predefined_alias_gets_its_key(cloud):
+    viewer = cloud.boto("kms", cloud.new_user(allow("kms:DescribeKey")), region="sa-east-1")
+    with refused("AccessDeniedException", "kms:DescribeKey", "alias/aws/s3"):
+        cloud.boto("kms", cloud.new_user(), region="sa-east-1").describe_key(KeyId="alias/aws/s3")
+    m = viewer.describe_key(KeyId="alias/aws/s3")["KeyMetadata"]
+    assert (m["KeyManager"], m["KeyState"]) == ("AWS", "Enabled")
+    assert viewer.describe_key(KeyId="alias/aws/s3")["KeyMetadata"] == m
+    with refused("NotFoundException"):
+        viewer.describe_key(KeyId="alias/aws/unheard-of")
+
+
+def test_aliases_name_keys(cloud, kms, key):
+    name = "alias/" + unique("target")
+    kms.create_alias(AliasName=name, TargetKeyId=key)
+    for call in (kms.create_alias, kms.update_alias):
+        with refused("ValidationException", "Aliases must refer to keys. Not aliases"):
+            call(AliasName=name, TargetKeyId=name)
+    for call in (kms.delete_alias, lambda **more: kms.update_alias(TargetKeyId=key, **more)):
+        with refused("NotAuthorizedException"):
+            call(AliasName="alias/aws/s3")
+
+
+def test_long_encryption_context(kms, key):
+    with refused("ValidationException", "The encryption context has"):
+        kms.encrypt(KeyId=key, Plaintext=b"x", EncryptionContext={"a": "x" * 3_000_000})
+
+
 def test_management_operations_take_no_alias(kms, cloud):
     name = "alias/" + unique("managed")
     kms.create_alias(AliasName=name, TargetKeyId=cloud.new_key())

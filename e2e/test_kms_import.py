@@ -237,7 +237,10 @@ def test_conditions(cloud, kms):
     key = empty_key(kms)
     user = cloud.boto("kms", cloud.new_user(
         allow("kms:GetParametersForImport", Condition={"StringEquals": {"kms:WrappingKeySpec": "RSA_4096"}}),
-        allow("kms:ImportKeyMaterial", Condition={"StringEquals": {"kms:ExpirationModel": "KEY_MATERIAL_EXPIRES"}}),
+        allow("kms:ImportKeyMaterial", Condition={
+            "StringEquals": {"kms:ExpirationModel": "KEY_MATERIAL_EXPIRES"},
+            "NumericLessThanEquals": {"kms:ValidTo": f"{time.time() + 2 * 86400:.1f}"},
+        }),
     ))
     with refused("AccessDeniedException", "kms:GetParametersForImport"):
         user.get_parameters_for_import(KeyId=key, WrappingAlgorithm="RSAES_OAEP_SHA_256", WrappingKeySpec="RSA_2048")
@@ -245,6 +248,8 @@ def test_conditions(cloud, kms):
     with refused("AccessDeniedException", "kms:ImportKeyMaterial"):
         user.import_key_material(**request)
     later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    with refused("AccessDeniedException", "kms:ImportKeyMaterial"):
+        user.import_key_material(**(request | {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": later + datetime.timedelta(days=2)}))
     user.import_key_material(**(request | {"ExpirationModel": "KEY_MATERIAL_EXPIRES", "ValidTo": later}))
 
 

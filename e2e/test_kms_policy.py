@@ -99,6 +99,46 @@ def test_lockout_is_prevented(cloud, kms):
         kms.describe_key(KeyId=key)
 
 
+def test_lockout_check_knows_the_parameters_of_the_next_change(cloud, kms):
+    key = cloud.new_key()
+    rest = account(cloud, ["kms:Describe*", "kms:Get*"])
+    changes = {"Principal": {"AWS": cloud.root_arn}}
+    with refused("MalformedPolicyDocumentException", "will not allow you to update the key policy in the future"):
+        put(kms, key, rest, allow("kms:PutKeyPolicy", **changes, Condition={"Bool": {"kms:BypassPolicyLockoutSafetyCheck": "true"}}))
+    for _ in range(2):
+        put(kms, key, rest, allow("kms:PutKeyPolicy", **changes, Condition={"Bool": {"kms:BypassPolicyLockoutSafetyCheck": "false"}}))
+
+
+@pytest.mark.parametrize("condition, what", [("kms:EncryptionContext:a", "encryption context"), ("aws:RequestTag/a", "tag")])
+def test_overly_permissive_condition(cloud, kms, condition, what):
+    statement = allow("kms:*", Principal={"AWS": cloud.root_arn}, Condition={"ForAllValues:StringEquals": {condition: "b"}})
+    text = (
+        "OverlyPermissiveCondition: Using the ForAllValues set operator with a single-valued condition key matches requests without the specified"
+        f" {what} or with an unspecified {what}. To fix, remove ForAllValues."
+    )
+    with refused("MalformedPolicyDocumentException", text):
+        put(kms, cloud.new_key(), account(cloud), statement)
+    with refused("MalformedPolicyDocumentException", text):
+        kms.create_key(Policy=policy(account(cloud), statement))
+
+
+def test_limits_bind_defaults(cloud, kms):
+    key = cloud.new_key()
+    user = cloud.boto("kms", cloud.new_user(
+        allow("kms:*"),
+        deny("kms:EnableKeyRotation", Condition={"NumericGreaterThan": {"kms:RotationPeriodInDays": "180"}}),
+        deny("kms:ScheduleKeyDeletion", Condition={"NumericGreaterThan": {"kms:ScheduleKeyDeletionPendingWindowInDays": "14"}}),
+    ))
+    with refused("AccessDeniedException", "explicit deny"):
+        user.enable_key_rotation(KeyId=key)
+    user.enable_key_rotation(KeyId=key, RotationPeriodInDays=180)
+    with refused("AccessDeniedException", "explicit deny"):
+        user.schedule_key_deletion(KeyId=key)
+    kms.enable_key_rotation(KeyId=key)
+    assert kms.get_key_rotation_status(KeyId=key)["RotationPeriodInDays"] == 365
+    user.schedule_key_deletion(KeyId=key, PendingWindowInDays=14)
+
+
 @pytest.mark.parametrize("document", [
     "not json", "{}", '{"Version":"2012-10-17","Statement":[{"Effect":"Allow"}]}',
     '{"Version":"2012-10-17","Statement":[{"Effect":"Perhaps","Principal":"*","Action":"kms:*","Resource":"*"}]}',
