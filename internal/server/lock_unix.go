@@ -5,8 +5,14 @@ package server
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
+)
+
+const (
+	lockPatience = 200 * time.Millisecond
+	lockPause    = 10 * time.Millisecond
 )
 
 // lockFile takes the lock of a data directory, which the kernel drops with the
@@ -16,9 +22,15 @@ func lockFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the data directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, ErrInUse
+	// A process that the last owner was about to start has the lock, too, from its
+	// fork to its exec: some time passes before the lock counts as taken.
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPause) {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			return f, nil
+		}
+		if time.Now().After(deadline) {
+			f.Close()
+			return nil, ErrInUse
+		}
 	}
-	return f, nil
 }
