@@ -28,21 +28,21 @@ func commands() []command {
 	}
 }
 
-func dispatch(ctx context.Context, args []string, io stdio) error {
+func dispatch(ctx context.Context, args []string, std stdio) error {
 	if len(args) == 0 {
-		printCommands(io.err)
+		printCommands(std.err)
 		return usagef("name a command")
 	}
 	switch args[0] {
 	case "help", "--help", "-help", "-h":
-		printCommands(io.out)
+		printCommands(std.out)
 		return nil
 	case "--version":
 		args = []string{"version"}
 	}
 	for _, c := range commands() {
 		if c.name == args[0] {
-			return c.exec(ctx, args[1:], io)
+			return c.exec(ctx, args[1:], std)
 		}
 	}
 	return usagef("%q is not a command; `sagekeep-hsm --help` lists them", args[0])
@@ -56,29 +56,25 @@ func printCommands(w io.Writer) {
 	fmt.Fprint(w, "\n`sagekeep-hsm COMMAND --help` shows flags and examples.\n")
 }
 
-func (c command) exec(ctx context.Context, args []string, io stdio) error {
+func (c command) exec(ctx context.Context, args []string, std stdio) error {
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
-	fs.SetOutput(discard{})
+	fs.SetOutput(io.Discard)
 	run := c.flags(fs)
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(io.out, "%s\n\nUsage: sagekeep-hsm %s [flags]\n\nFlags:\n", c.short, c.name)
-		fs.SetOutput(io.out)
+		fmt.Fprintf(std.out, "%s\n\nUsage: sagekeep-hsm %s [flags]\n\nFlags:\n", c.short, c.name)
+		fs.SetOutput(std.out)
 		fs.PrintDefaults()
-		fmt.Fprintf(io.out, "\nExamples:\n%s\n", c.example)
+		fmt.Fprintf(std.out, "\nExamples:\n%s\n", c.example)
 		return nil
 	case err != nil:
 		return usagef("%s; `sagekeep-hsm %s --help` shows how", err, c.name)
 	case fs.NArg() > 0:
 		return usagef("%q is too much; `sagekeep-hsm %s --help` shows how", fs.Arg(0), c.name)
 	}
-	return run(ctx, io)
+	return run(ctx, std)
 }
-
-type discard struct{}
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
 // list is a flag that may be given several times.
 type list []string
@@ -107,7 +103,7 @@ func (f *tokenFlags) addSessions(fs *flag.FlagSet) {
 	fs.IntVar(&f.sessions, "sessions", 8, "calls that the token serves at the same time, 1 to 1024")
 }
 
-func (f *tokenFlags) open(io stdio) (*token.Token, error) {
+func (f *tokenFlags) open(std stdio) (*token.Token, error) {
 	switch {
 	case f.module == "":
 		return nil, usagef("--module is missing")
@@ -118,7 +114,7 @@ func (f *tokenFlags) open(io stdio) (*token.Token, error) {
 	case f.sessions < 0 || f.sessions > 1024:
 		return nil, usagef("--sessions is not between 1 and 1024")
 	}
-	return token.Open(token.Config{Module: f.module, Label: f.label, PIN: f.pin, Sessions: f.sessions, Log: io.log()})
+	return token.Open(token.Config{Module: f.module, Label: f.label, PIN: f.pin, Sessions: f.sessions, Log: std.log()})
 }
 
 // pin reads the PIN anew each time, so that it can be changed.
@@ -167,8 +163,8 @@ func versionCommand() command {
 	return command{
 		name: "version", short: "print the version", example: "  sagekeep-hsm version",
 		flags: func(*flag.FlagSet) func(context.Context, stdio) error {
-			return func(_ context.Context, io stdio) error {
-				_, err := fmt.Fprintf(io.out, "sagekeep-hsm %s\n", version())
+			return func(_ context.Context, std stdio) error {
+				_, err := fmt.Fprintf(std.out, "sagekeep-hsm %s\n", version())
 				return err
 			}
 		},

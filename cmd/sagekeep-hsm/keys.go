@@ -25,16 +25,16 @@ func keygenCommand() command {
 			f.add(fs)
 			label := fs.String("key-label", "", "the `LABEL` of the key, of a-z A-Z 0-9 _ . -; required")
 			rotate := fs.Bool("rotate", false, "add a version to a key: it encrypts from now on, and the former ones still decrypt")
-			return func(ctx context.Context, io stdio) error {
+			return func(ctx context.Context, std stdio) error {
 				if err := token.CheckLabel(*label); err != nil {
 					return usagef("--key-label: %s", err)
 				}
-				return f.with(ctx, io, func(ctx context.Context, t *token.Token) error {
+				return f.with(ctx, std, func(ctx context.Context, t *token.Token) error {
 					k, err := t.Generate(ctx, *label, *rotate)
 					if err != nil {
 						return err
 					}
-					_, err = fmt.Fprintf(io.out, "%s/%s\n", k.Label, k.Version())
+					_, err = fmt.Fprintf(std.out, "%s/%s\n", k.Label, k.Version())
 					return err
 				})
 			}
@@ -43,8 +43,8 @@ func keygenCommand() command {
 }
 
 // with opens the token for one command.
-func (f *tokenFlags) with(ctx context.Context, io stdio, fn func(context.Context, *token.Token) error) error {
-	t, err := f.open(io)
+func (f *tokenFlags) with(ctx context.Context, std stdio, fn func(context.Context, *token.Token) error) error {
+	t, err := f.open(std)
 	if err != nil {
 		return err
 	}
@@ -70,11 +70,11 @@ func switchCommand(name, short string, enabled bool) command {
 			var f tokenFlags
 			f.add(fs)
 			label := fs.String("key-label", "", "the `LABEL` of the key, all versions; required")
-			return func(ctx context.Context, io stdio) error {
+			return func(ctx context.Context, std stdio) error {
 				if *label == "" {
 					return usagef("--key-label is missing")
 				}
-				return f.with(ctx, io, func(ctx context.Context, t *token.Token) error {
+				return f.with(ctx, std, func(ctx context.Context, t *token.Token) error {
 					return t.SetEnabled(ctx, *label, enabled)
 				})
 			}
@@ -104,13 +104,13 @@ func keysCommand() command {
 			var f tokenFlags
 			f.add(fs)
 			asJSON := fs.Bool("json", false, "print one JSON array; docs/hsm.md lists the members")
-			return func(ctx context.Context, io stdio) error {
-				return f.with(ctx, io, func(ctx context.Context, t *token.Token) error {
+			return func(ctx context.Context, std stdio) error {
+				return f.with(ctx, std, func(ctx context.Context, t *token.Token) error {
 					all, err := t.List(ctx)
 					if err != nil {
 						return err
 					}
-					return printKeys(io, linesOf(all), *asJSON)
+					return printKeys(std, linesOf(all), *asJSON)
 				})
 			}
 		},
@@ -140,13 +140,13 @@ func linesOf(all []token.Key) []keyLine {
 	return lines
 }
 
-func printKeys(io stdio, lines []keyLine, asJSON bool) error {
+func printKeys(std stdio, lines []keyLine, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(io.out)
+		e := json.NewEncoder(std.out)
 		e.SetIndent("", "  ")
 		return e.Encode(lines)
 	}
-	w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "LABEL\tVERSION\tCURRENT\tSPEC\tSTATUS\tUSAGE\tEXTRACTABLE")
 	for _, l := range lines {
 		fmt.Fprintf(w, "%q\t%s\t%t\t%s\t%s\t%s\t%t\n", l.Label, l.Version, l.Current, l.KeySpec, l.KeyStatus, strings.Join(l.KeyUsage, ","), l.Extractable)

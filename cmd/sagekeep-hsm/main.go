@@ -56,12 +56,12 @@ func usagef(format string, args ...any) error {
 }
 
 // run runs one command line and returns the exit code.
-func run(ctx context.Context, args []string, io stdio) int {
-	err := dispatch(ctx, args, io)
+func run(ctx context.Context, args []string, std stdio) int {
+	err := dispatch(ctx, args, std)
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(io.err, "sagekeep-hsm: %s\n", strings.Join(strings.Fields(err.Error()), " "))
+	fmt.Fprintf(std.err, "sagekeep-hsm: %s\n", strings.Join(strings.Fields(err.Error()), " "))
 	if errors.Is(err, errUsage) {
 		return exitUsage
 	}

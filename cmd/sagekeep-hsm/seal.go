@@ -23,7 +23,7 @@ func sealCommand() command {
 			socket := fs.String("socket", "", "listen on the Unix socket `PATH`; required")
 			fips := fs.Bool("fips", false, "say that the token is in its FIPS-approved mode, which PKCS#11 cannot tell")
 			timeout := fs.Duration("timeout", 20*time.Second, "give a request up after this time; Sagekeep waits for 30 seconds")
-			return func(ctx context.Context, io stdio) error {
+			return func(ctx context.Context, std stdio) error {
 				if err := token.CheckLabel(*label); err != nil {
 					return usagef("--key-label: %s", err)
 				}
@@ -33,7 +33,7 @@ func sealCommand() command {
 				if *timeout <= 0 {
 					return usagef("--timeout is not positive")
 				}
-				t, err := f.open(io)
+				t, err := f.open(std)
 				if err != nil {
 					return err
 				}
@@ -42,7 +42,7 @@ func sealCommand() command {
 				if err != nil {
 					return fmt.Errorf("path of the socket: %w", err)
 				}
-				s := sealer.New(sealer.Config{Token: t, Label: *label, FIPS: *fips, Timeout: *timeout, Log: io.log()})
+				s := sealer.New(sealer.Config{Token: t, Label: *label, FIPS: *fips, Timeout: *timeout, Log: std.log()})
 				if err := firstKey(ctx, t, *label); err != nil {
 					return err
 				}
@@ -50,7 +50,7 @@ func sealCommand() command {
 				if err != nil {
 					return err
 				}
-				if _, err := fmt.Fprintf(io.out, "ready unix:%s\n", path); err != nil {
+				if _, err := fmt.Fprintf(std.out, "ready unix:%s\n", path); err != nil {
 					return fmt.Errorf("print the ready line: %w", err)
 				}
 				return s.Serve(ctx, l)

@@ -152,7 +152,7 @@ func (f *xksFlags) read() (*material, error) {
 	return m, nil
 }
 
-func (f *xksFlags) run(ctx context.Context, io stdio) error {
+func (f *xksFlags) run(ctx context.Context, std stdio) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -166,12 +166,12 @@ func (f *xksFlags) run(ctx context.Context, io stdio) error {
 	if err != nil {
 		return err
 	}
-	t, err := f.token.open(io)
+	t, err := f.token.open(std)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	log := io.log()
+	log := std.log()
 	proxy, err := xks.New(xks.Config{
 		Token: t, Prefix: f.prefix, Keys: f.keys, Accounts: f.accounts, Timeout: f.timeout, Version: version(), Log: log,
 		Lookup: func(_ context.Context, id, sessionToken string) (*sigv4.Credential, error) {
@@ -202,7 +202,7 @@ func (f *xksFlags) run(ctx context.Context, io stdio) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	go f.reload(ctx, hup, &held, log)
-	if _, err := fmt.Fprintf(io.out, "ready %s://%s\n", scheme, l.Addr()); err != nil {
+	if _, err := fmt.Fprintf(std.out, "ready %s://%s\n", scheme, l.Addr()); err != nil {
 		return fmt.Errorf("print the ready line: %w", err)
 	}
 	return serve(ctx, l, proxy, log)

@@ -26,7 +26,7 @@ func accountCommand() *command {
 	}}}
 }
 
-func createAccount(ctx context.Context, f *flag.FlagSet, io stdio) error {
+func createAccount(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	dir, id := value(f, "data-dir"), value(f, "id")
 	if dir == "" || id == "" {
 		return usagef("--data-dir and --id are needed")
@@ -47,7 +47,7 @@ func createAccount(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	if err != nil {
 		return err
 	}
-	return printEnv(io.out, formatOf(f), key, endpoint(dir))
+	return printEnv(std.out, formatOf(f), key, endpoint(dir))
 }
 
 // operator returns a client of the operator endpoint of the server that has dir

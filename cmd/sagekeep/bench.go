@@ -58,13 +58,12 @@ func benchCommand() *command {
 	}
 }
 
-func bench(ctx context.Context, f *flag.FlagSet, io stdio) error {
-	if value(f, "echo") == "true" {
-		return serveEcho(ctx, io)
+func bench(ctx context.Context, f *flag.FlagSet, std stdio) error {
+	if boolValue(f, "echo") {
+		return serveEcho(ctx, std)
 	}
-	turns, err1 := strconv.Atoi(value(f, "turns"))
-	requests, err2 := strconv.Atoi(value(f, "requests"))
-	if err1 != nil || err2 != nil || turns < 1 || requests < 1 {
+	turns, requests := intValue(f, "turns"), intValue(f, "requests")
+	if turns < 1 || requests < 1 {
 		return usagef("--turns and --requests are positive numbers")
 	}
 	var conns []int
@@ -79,7 +78,7 @@ func bench(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	if err != nil {
 		return err
 	}
-	b := &benchmark{turns: turns, requests: requests, asJSON: value(f, "json") == "true", io: io, dir: dir}
+	b := &benchmark{turns: turns, requests: requests, asJSON: boolValue(f, "json"), std: std, dir: dir}
 	err = b.run(ctx, conns)
 	return errors.Join(err, os.RemoveAll(dir))
 }
@@ -89,7 +88,7 @@ func bench(ctx context.Context, f *flag.FlagSet, io stdio) error {
 type benchmark struct {
 	turns, requests int
 	asJSON          bool
-	io              stdio
+	std             stdio
 	dir             string
 
 	server, echo *child
@@ -133,7 +132,7 @@ func (b *benchmark) run(ctx context.Context, conns []int) (err error) {
 	}
 	idle := b.server.rss()
 	if !b.asJSON {
-		fmt.Fprintf(b.io.out, "%-16s %5s  %10s %10s  %17s  %9s %9s  %s\n", "operation", "conns", "echo/s", "sagekeep/s", "ratio (min-max)", "p50", "p99", "server CPU")
+		fmt.Fprintf(b.std.out, "%-16s %5s  %10s %10s  %17s  %9s %9s  %s\n", "operation", "conns", "echo/s", "sagekeep/s", "ratio (min-max)", "p50", "p99", "server CPU")
 	}
 	for _, n := range conns {
 		for _, side := range []struct {
@@ -193,13 +192,13 @@ func (b *benchmark) compare(ctx context.Context, conns int, op *schema.Operation
 
 func (b *benchmark) print(r *benchResult) error {
 	if b.asJSON {
-		return json.NewEncoder(b.io.out).Encode(r)
+		return json.NewEncoder(b.std.out).Encode(r)
 	}
 	cpu := "not known here"
 	if r.ServerCPU > 0 {
 		cpu = fmt.Sprintf("%.0f µs a request (echo %.0f), %d MiB (idle %d)", r.ServerCPU, r.EchoCPU, r.ServerRSS>>20, r.IdleRSS>>20)
 	}
-	_, err := fmt.Fprintf(b.io.out, "%-16s %5d  %10.0f %10.0f  %5.2f (%.2f-%.2f)  %6.1f ms %6.1f ms  %s\n",
+	_, err := fmt.Fprintf(b.std.out, "%-16s %5d  %10.0f %10.0f  %5.2f (%.2f-%.2f)  %6.1f ms %6.1f ms  %s\n",
 		r.Operation, r.Connections, r.EchoRate, r.Rate, r.Ratio, r.RatioMin, r.RatioMax, r.P50/1000, r.P99/1000, cpu)
 	return err
 }
@@ -216,7 +215,7 @@ func median(v []float64) float64 {
 
 // serveEcho answers JSON with the same JSON, on a free port, until its input
 // ends.
-func serveEcho(ctx context.Context, io stdio) error {
+func serveEcho(ctx context.Context, std stdio) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -226,9 +225,9 @@ func serveEcho(ctx context.Context, io stdio) error {
 	srv := &http.Server{Handler: http.HandlerFunc(echo), ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()
-	fmt.Fprintf(io.out, "ready http://%s\n", l.Addr())
+	fmt.Fprintf(std.out, "ready http://%s\n", l.Addr())
 	gone := make(chan struct{})
-	go func() { defer close(gone); drain(io.in) }()
+	go func() { defer close(gone); drain(std.in) }()
 	select {
 	case <-ctx.Done():
 	case <-gone:

@@ -26,7 +26,7 @@ func collectionCommand() *command {
 	}}}
 }
 
-func importCollection(ctx context.Context, f *flag.FlagSet, io stdio) error {
+func importCollection(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	dir, name := value(f, "data-dir"), value(f, "name")
 	if dir == "" || name == "" {
 		return usagef("--data-dir and --name are needed")
@@ -52,10 +52,10 @@ func importCollection(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	if err != nil {
 		return err
 	}
-	if value(f, "json") == "true" {
-		_, err = fmt.Fprintf(io.out, "{\"arn\":%q}\n", out.ARN)
+	if boolValue(f, "json") {
+		_, err = fmt.Fprintf(std.out, "{\"arn\":%q}\n", out.ARN)
 		return err
 	}
-	_, err = fmt.Fprintln(io.out, out.ARN)
+	_, err = fmt.Fprintln(std.out, out.ARN)
 	return err
 }

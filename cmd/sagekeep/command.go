@@ -23,7 +23,7 @@ type command struct {
 	hidden  []string // flags that help and completion leave out
 	subs    []*command
 	flags   func(*flag.FlagSet)
-	run     func(ctx context.Context, fs *flag.FlagSet, io stdio) error
+	run     func(ctx context.Context, fs *flag.FlagSet, std stdio) error
 	maxArgs int // most positional arguments; -1 = any number
 	minArgs int
 }
@@ -41,16 +41,16 @@ func usagef(format string, args ...any) error {
 }
 
 // dispatch finds the command and runs it.
-func dispatch(ctx context.Context, args []string, io stdio) error {
+func dispatch(ctx context.Context, args []string, std stdio) error {
 	path, table := []string{"sagekeep"}, commands()
 	if len(args) == 1 && args[0] == "--version" {
 		args = []string{"version"}
 	}
 	for {
 		if len(args) == 0 || isHelp(args[0]) {
-			w := io.out
+			w := std.out
 			if len(args) == 0 {
-				w = io.err
+				w = std.err
 			}
 			printTable(w, path, table)
 			if len(args) == 0 {
@@ -65,7 +65,7 @@ func dispatch(ctx context.Context, args []string, io stdio) error {
 		c := table[i]
 		path, args = append(path, c.name), args[1:]
 		if c.subs == nil {
-			return c.exec(ctx, path, args, io)
+			return c.exec(ctx, path, args, std)
 		}
 		table = c.subs
 	}
@@ -73,11 +73,11 @@ func dispatch(ctx context.Context, args []string, io stdio) error {
 
 func isHelp(s string) bool { return s == "--help" || s == "-h" || s == "-help" || s == "help" }
 
-func (c *command) exec(ctx context.Context, path, args []string, io stdio) error {
+func (c *command) exec(ctx context.Context, path, args []string, std stdio) error {
 	fs := c.flagSet(path)
 	if err := parseFlags(fs, args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			c.help(io.out, path, fs)
+			c.help(std.out, path, fs)
 			return nil
 		}
 		return usagef("%s; `%s --help` shows how", err, strings.Join(path, " "))
@@ -85,7 +85,7 @@ func (c *command) exec(ctx context.Context, path, args []string, io stdio) error
 	if n := fs.NArg(); n < c.minArgs || c.maxArgs >= 0 && n > c.maxArgs {
 		return usagef("wrong number of arguments; usage: %s", c.usage(path))
 	}
-	return c.run(ctx, fs, io)
+	return c.run(ctx, fs, std)
 }
 
 func (c *command) flagSet(path []string) *flag.FlagSet {
@@ -116,6 +116,17 @@ func parseFlags(fs *flag.FlagSet, args []string) error {
 		positional, args = append(positional, rest[0]), rest[1:]
 	}
 	return fs.Parse(append([]string{"--"}, positional...))
+}
+
+// value returns a flag's text.
+func value(f *flag.FlagSet, name string) string { return f.Lookup(name).Value.String() }
+
+func boolValue(f *flag.FlagSet, name string) bool { return typed[bool](f, name) }
+func intValue(f *flag.FlagSet, name string) int   { return typed[int](f, name) }
+
+// typed returns the value of a flag that was made for a T.
+func typed[T any](f *flag.FlagSet, name string) T {
+	return f.Lookup(name).Value.(flag.Getter).Get().(T)
 }
 
 func (c *command) usage(path []string) string {

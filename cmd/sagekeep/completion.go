@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/sagekeep/sagekeep/internal/seal"
 )
 
 func completionCommand() *command {
@@ -15,19 +17,19 @@ func completionCommand() *command {
 		example: "source <(sagekeep completion bash)\nsagekeep completion fish > ~/.config/fish/completions/sagekeep.fish",
 		values:  []string{"bash", "zsh", "fish", "powershell"},
 		minArgs: 1, maxArgs: 1,
-		run: func(_ context.Context, f *flag.FlagSet, io stdio) error {
+		run: func(_ context.Context, f *flag.FlagSet, std stdio) error {
 			switch f.Arg(0) {
 			case "bash":
-				return bashCompletion(io.out)
+				return bashCompletion(std.out)
 			case "zsh":
-				if _, err := fmt.Fprint(io.out, "#compdef sagekeep\nautoload -U +X bashcompinit && bashcompinit\n"); err != nil {
+				if _, err := fmt.Fprint(std.out, "#compdef sagekeep\nautoload -U +X bashcompinit && bashcompinit\n"); err != nil {
 					return err
 				}
-				return bashCompletion(io.out)
+				return bashCompletion(std.out)
 			case "fish":
-				return fishCompletion(io.out)
+				return fishCompletion(std.out)
 			case "powershell":
-				return powershellCompletion(io.out)
+				return powershellCompletion(std.out)
 			}
 			return usagef("%q: want bash, zsh, fish or powershell", f.Arg(0))
 		},
@@ -50,7 +52,7 @@ func sealFlags() []string { return []string{"seal", "to"} }
 
 // sealForms are how the values of those begin, and whether a path follows.
 func sealForms() (all, paths []string) {
-	for form := range strings.SplitSeq(strings.ReplaceAll(sealHelp, " or ", ", "), ", ") {
+	for form := range strings.SplitSeq(strings.ReplaceAll(seal.Forms, " or ", ", "), ", ") {
 		kind, rest, _ := strings.Cut(form, ":")
 		if !slices.Contains(all, kind+":") {
 			all = append(all, kind+":")

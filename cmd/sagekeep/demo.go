@@ -48,7 +48,7 @@ type demo struct {
 }
 
 func runDemo(ctx context.Context, f *flag.FlagSet, out stdio) error {
-	keep := value(f, "keep") == "true"
+	keep := boolValue(f, "keep")
 	work, err := os.MkdirTemp("", "sagekeep-demo-")
 	if err != nil {
 		return fmt.Errorf("make a temporary directory: %w", err)

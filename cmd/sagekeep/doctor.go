@@ -34,17 +34,17 @@ func doctorCommand() *command {
 			f.String("seal", "", "who holds the root key, as given to serve")
 			f.Bool("json", false, "one JSON object a line")
 		},
-		run: func(ctx context.Context, f *flag.FlagSet, io stdio) error {
+		run: func(ctx context.Context, f *flag.FlagSet, std stdio) error {
 			dir := value(f, "data-dir")
 			if dir == "" {
 				return usagef("--data-dir is missing")
 			}
 			found := false
-			enc := json.NewEncoder(io.out)
+			enc := json.NewEncoder(std.out)
 			enc.SetEscapeHTML(false)
 			for _, r := range examine(ctx, dir, value(f, "seal")) {
 				found = found || !r.OK
-				if value(f, "json") == "true" {
+				if boolValue(f, "json") {
 					if err := enc.Encode(r); err != nil {
 						return err
 					}
@@ -54,9 +54,9 @@ func doctorCommand() *command {
 				if !r.OK {
 					mark = "problem"
 				}
-				fmt.Fprintf(io.out, "%s  %-12s %s\n", mark, r.Check, r.Detail)
+				fmt.Fprintf(std.out, "%s  %-12s %s\n", mark, r.Check, r.Detail)
 				if r.Advice != "" {
-					fmt.Fprintf(io.out, "         %-12s -> %s\n", "", r.Advice)
+					fmt.Fprintf(std.out, "         %-12s -> %s\n", "", r.Advice)
 				}
 			}
 			if found {

@@ -25,7 +25,7 @@ func envCommand() *command {
 			f.String("format", "sh", "sh, powershell, profile or json")
 			f.Bool("json", false, "the same as --format json")
 		},
-		run: func(_ context.Context, f *flag.FlagSet, io stdio) error {
+		run: func(_ context.Context, f *flag.FlagSet, std stdio) error {
 			dir := value(f, "data-dir")
 			if dir == "" {
 				return usagef("--data-dir is missing")
@@ -41,14 +41,14 @@ func envCommand() *command {
 			if err != nil {
 				return err
 			}
-			warnEnv(io.err, formatOf(f), dir)
-			return printEnv(io.out, formatOf(f), key, endpoint(dir))
+			warnEnv(std.err, formatOf(f), dir)
+			return printEnv(std.out, formatOf(f), key, endpoint(dir))
 		},
 	}
 }
 
 func formatOf(f *flag.FlagSet) string {
-	if value(f, "json") == "true" {
+	if boolValue(f, "json") {
 		return "json"
 	}
 	return value(f, "format")

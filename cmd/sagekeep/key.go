@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -74,15 +73,15 @@ func keyCommand() *command {
 	}}
 }
 
-func keyImpact(ctx context.Context, f *flag.FlagSet, io stdio) error {
+func keyImpact(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	in, err := impactInput(f)
 	if err != nil {
 		return err
 	}
-	if in.Days, err = strconv.Atoi(value(f, "days")); err != nil || in.Days < 1 {
+	if in.Days = intValue(f, "days"); in.Days < 1 {
 		return usagef("--days is a positive number")
 	}
-	progress, done := showProgress(io.err)
+	progress, done := showProgress(std.err)
 	var out *server.Impact
 	c, err := operator(value(f, "data-dir"))
 	switch {
@@ -97,10 +96,10 @@ func keyImpact(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	if err != nil {
 		return err
 	}
-	if value(f, "json") == "true" {
-		return printJSON(io.out, out)
+	if boolValue(f, "json") {
+		return printJSON(std.out, out)
 	}
-	return printImpact(io.out, out)
+	return printImpact(std.out, out)
 }
 
 func impactInput(f *flag.FlagSet) (server.ImpactInput, error) {
@@ -157,7 +156,7 @@ func isTerminal(v any) bool {
 // keyRowFormat has the columns of key list.
 const keyRowFormat = "%-40s %-16s %-22s %-20s %s\n"
 
-func keyList(ctx context.Context, f *flag.FlagSet, io stdio) error {
+func keyList(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	dir := value(f, "data-dir")
 	if dir == "" {
 		return usagef("--data-dir is missing")
@@ -166,18 +165,18 @@ func keyList(ctx context.Context, f *flag.FlagSet, io stdio) error {
 		return err
 	}
 	in := server.KeyListInput{Account: value(f, "account"), Region: value(f, "region")}
-	asJSON := value(f, "json") == "true"
+	asJSON := boolValue(f, "json")
 	headed := asJSON
 	list := func(page server.KeyListOutput) error {
 		if !headed { // not before there is an answer
-			if _, err := fmt.Fprintf(io.out, keyRowFormat, "KEY", "STATE", "SPEC", "LAST USED", "ALIASES"); err != nil {
+			if _, err := fmt.Fprintf(std.out, keyRowFormat, "KEY", "STATE", "SPEC", "LAST USED", "ALIASES"); err != nil {
 				return err
 			}
 			headed = true
 		}
 		for i := range page.Keys {
 			if asJSON {
-				if err := printJSONLine(io.out, &page.Keys[i]); err != nil {
+				if err := printJSONLine(std.out, &page.Keys[i]); err != nil {
 					return err
 				}
 				continue
@@ -188,7 +187,7 @@ func keyList(ctx context.Context, f *flag.FlagSet, io stdio) error {
 				used = stamp(k.LastUsage.Time)
 			}
 			_, id, _ := strings.Cut(k.ARN, ":key/")
-			if _, err := fmt.Fprintf(io.out, keyRowFormat, id, k.State, k.Spec, used, strings.Join(k.Aliases, ", ")); err != nil {
+			if _, err := fmt.Fprintf(std.out, keyRowFormat, id, k.State, k.Spec, used, strings.Join(k.Aliases, ", ")); err != nil {
 				return err
 			}
 		}
@@ -208,28 +207,28 @@ func keyList(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	return err
 }
 
-func keyDisable(ctx context.Context, f *flag.FlagSet, io stdio) error {
-	return changeKey(ctx, f, io, "Disable the key: nothing opens what is encrypted under it until it is enabled again?", func(c *client.Client, arn string) error {
+func keyDisable(ctx context.Context, f *flag.FlagSet, std stdio) error {
+	return changeKey(ctx, f, std, "Disable the key: nothing opens what is encrypted under it until it is enabled again?", func(c *client.Client, arn string) error {
 		if _, err := client.Call(ctx, c, kmsapi.DisableKey, &kmsapi.DisableKeyInput{KeyId: arn}); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(io.out, "%s is disabled; EnableKey makes it usable again\n", arn)
+		_, err := fmt.Fprintf(std.out, "%s is disabled; EnableKey makes it usable again\n", arn)
 		return err
 	})
 }
 
-func keyScheduleDeletion(ctx context.Context, f *flag.FlagSet, io stdio) error {
-	days, err := strconv.Atoi(value(f, "days"))
-	if err != nil || days < 7 || days > 30 {
+func keyScheduleDeletion(ctx context.Context, f *flag.FlagSet, std stdio) error {
+	days := intValue(f, "days")
+	if days < 7 || days > 30 {
 		return usagef("--days is a number from 7 to 30")
 	}
 	question := fmt.Sprintf("Schedule the deletion of the key: it is unusable from now on, and after %d days what is encrypted under it is lost for good?", days)
-	return changeKey(ctx, f, io, question, func(c *client.Client, arn string) error {
+	return changeKey(ctx, f, std, question, func(c *client.Client, arn string) error {
 		out, err := client.Call(ctx, c, kmsapi.ScheduleKeyDeletion, &kmsapi.ScheduleKeyDeletionInput{KeyId: arn, PendingWindowInDays: new(int32(days))})
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(io.out, "%s is pending deletion until %s; CancelKeyDeletion keeps it\n", arn, stamp(*out.DeletionDate))
+		_, err = fmt.Fprintf(std.out, "%s is pending deletion until %s; CancelKeyDeletion keeps it\n", arn, stamp(*out.DeletionDate))
 		return err
 	})
 }
@@ -237,7 +236,7 @@ func keyScheduleDeletion(ctx context.Context, f *flag.FlagSet, io stdio) error {
 // changeKey shows what depends on a key, asks, and makes an ordinary call of the
 // AWS API as the root of the key's account: whatever its policy says of that call
 // holds here, too.
-func changeKey(ctx context.Context, f *flag.FlagSet, io stdio, question string, call func(c *client.Client, arn string) error) error {
+func changeKey(ctx context.Context, f *flag.FlagSet, std stdio, question string, call func(c *client.Client, arn string) error) error {
 	in, err := impactInput(f)
 	if err != nil {
 		return err
@@ -250,20 +249,20 @@ func changeKey(ctx context.Context, f *flag.FlagSet, io stdio, question string, 
 	if err != nil {
 		return err
 	}
-	if value(f, "yes") != "true" && !isTerminal(io.in) {
+	if value(f, "yes") != "true" && !isTerminal(std.in) {
 		return usagef("there is no terminal to ask on; --yes says that nobody is asked")
 	}
-	progress, done := showProgress(io.err)
+	progress, done := showProgress(std.err)
 	impact, err := impactBeside(ctx, c, in, progress)
 	done()
 	if err != nil {
 		return err
 	}
-	if err := printImpact(io.out, impact); err != nil {
+	if err := printImpact(std.out, impact); err != nil {
 		return err
 	}
 	if value(f, "yes") != "true" {
-		if err := confirm(io, question); err != nil {
+		if err := confirm(std, question); err != nil {
 			return err
 		}
 	}
@@ -285,9 +284,9 @@ func changeKey(ctx context.Context, f *flag.FlagSet, io stdio, question string, 
 }
 
 // confirm asks on the terminal; everything but yes is a no.
-func confirm(io stdio, question string) error {
-	fmt.Fprintf(io.out, "\n%s [yes/NO] ", question)
-	answer, err := bufio.NewReader(io.in).ReadString('\n')
+func confirm(std stdio, question string) error {
+	fmt.Fprintf(std.out, "\n%s [yes/NO] ", question)
+	answer, err := bufio.NewReader(std.in).ReadString('\n')
 	if err == nil && strings.EqualFold(strings.TrimSpace(answer), "yes") {
 		return nil
 	}

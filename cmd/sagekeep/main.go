@@ -59,15 +59,15 @@ const (
 var errFound = errors.New("found something")
 
 // run runs one command line and returns the exit code.
-func run(ctx context.Context, args []string, io stdio) int {
-	err := dispatch(ctx, args, io)
+func run(ctx context.Context, args []string, std stdio) int {
+	err := dispatch(ctx, args, std)
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errFound):
 		return exitFailed
 	}
-	fmt.Fprintf(io.err, "sagekeep: %s\n", oneLine(err))
+	fmt.Fprintf(std.err, "sagekeep: %s\n", oneLine(err))
 	if errors.Is(err, server.ErrUsage) {
 		return exitUsage
 	}

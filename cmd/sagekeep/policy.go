@@ -25,14 +25,14 @@ func policyCommand() *command {
 }
 
 // simulate decides the cases of standard input or of files.
-func simulate(_ context.Context, f *flag.FlagSet, io stdio) error {
+func simulate(_ context.Context, f *flag.FlagSet, std stdio) error {
 	names := f.Args()
 	if len(names) == 0 {
 		names = []string{"-"}
 	}
 	found := false
 	for _, name := range names {
-		bad, err := simulateFile(name, io)
+		bad, err := simulateFile(name, std)
 		if err != nil {
 			return err
 		}
@@ -44,14 +44,14 @@ func simulate(_ context.Context, f *flag.FlagSet, io stdio) error {
 	return nil
 }
 
-func simulateFile(name string, io stdio) (bad int, err error) {
+func simulateFile(name string, std stdio) (bad int, err error) {
 	if name == "-" {
-		return authz.Simulate(io.in, io.out)
+		return authz.Simulate(std.in, std.out)
 	}
 	in, err := os.Open(name)
 	if err != nil {
 		return 0, fmt.Errorf("read cases: %w", err)
 	}
 	defer in.Close()
-	return authz.Simulate(in, io.out)
+	return authz.Simulate(in, std.out)
 }

@@ -30,7 +30,7 @@ func explainCommand() *command {
 	}
 }
 
-func explainEvent(ctx context.Context, f *flag.FlagSet, io stdio) error {
+func explainEvent(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	dir, id := value(f, "data-dir"), value(f, "event")
 	if dir == "" || id == "" {
 		return usagef("--data-dir and --event are needed")
@@ -49,8 +49,8 @@ func explainEvent(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	if err != nil {
 		return err
 	}
-	if value(f, "json") == "true" {
-		enc := json.NewEncoder(io.out)
+	if boolValue(f, "json") {
+		enc := json.NewEncoder(std.out)
 		enc.SetEscapeHTML(false)
 		for _, e := range out.Events {
 			if err := enc.Encode(e); err != nil {
@@ -61,9 +61,9 @@ func explainEvent(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	}
 	for i, e := range out.Events {
 		if i > 0 {
-			fmt.Fprintln(io.out)
+			fmt.Fprintln(std.out)
 		}
-		printEvent(io.out, &e)
+		printEvent(std.out, &e)
 	}
 	return nil
 }

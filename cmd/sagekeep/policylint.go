@@ -39,12 +39,12 @@ func lintCommand() *command {
 			f.Bool("strict", false, "count warnings as errors")
 			f.Bool("json", false, "one JSON object a line")
 		},
-		run: func(_ context.Context, f *flag.FlagSet, io stdio) error {
+		run: func(_ context.Context, f *flag.FlagSet, std stdio) error {
 			kind, err := lintKind(value(f, "kind"))
 			if err != nil {
 				return err
 			}
-			l := linter{io: io, kind: kind, resource: value(f, "resource"), strict: value(f, "strict") == "true", json: value(f, "json") == "true"}
+			l := linter{std: std, kind: kind, resource: value(f, "resource"), strict: boolValue(f, "strict"), json: boolValue(f, "json")}
 			names := f.Args()
 			if len(names) == 0 {
 				names = []string{"-"}
@@ -84,7 +84,7 @@ func lintKind(name string) (authz.Kind, error) {
 
 // linter checks files and prints what it finds.
 type linter struct {
-	io       stdio
+	std      stdio
 	kind     authz.Kind
 	resource string
 	strict   bool
@@ -94,7 +94,7 @@ type linter struct {
 
 // file checks one file; "-" is standard input.
 func (l *linter) file(name string) error {
-	in := l.io.in
+	in := l.std.in
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -122,7 +122,7 @@ func (l *linter) file(name string) error {
 
 func (l *linter) print(name string, kind authz.Kind, x lint.Finding) error {
 	if l.json {
-		enc := json.NewEncoder(l.io.out)
+		enc := json.NewEncoder(l.std.out)
 		enc.SetEscapeHTML(false)
 		return enc.Encode(lintFinding{
 			File: name, Kind: lintKinds()[kind-authz.IdentityPolicy], Line: x.Line, Column: x.Column,
@@ -136,7 +136,7 @@ func (l *linter) print(name string, kind authz.Kind, x lint.Finding) error {
 	if x.Hint != "" {
 		text += "\n    " + printable(x.Hint)
 	}
-	_, err := fmt.Fprintln(l.io.out, text)
+	_, err := fmt.Fprintln(l.std.out, text)
 	return err
 }
 

@@ -16,9 +16,6 @@ import (
 	"github.com/sagekeep/sagekeep/internal/server"
 )
 
-// sealHelp names the forms of --seal.
-const sealHelp = "file:PATH, passphrase-file:PATH, passphrase-env:NAME, exec:PATH, exec:https://HOST/PATH, awskms:ARN?endpoint=URL or pkcs11:SOCKET"
-
 func sealCommand() *command {
 	return &command{name: "seal", short: "Show and change who holds the root key", subs: []*command{
 		{
@@ -26,7 +23,7 @@ func sealCommand() *command {
 			example: "sagekeep seal status --data-dir ./data\nsagekeep seal status --data-dir ./data --seal passphrase-file:/etc/sagekeep/passphrase --json",
 			flags: func(f *flag.FlagSet) {
 				f.String("data-dir", "", "`DIR` of the server")
-				f.String("seal", "", "try whether this seal opens it: "+sealHelp)
+				f.String("seal", "", "try whether this seal opens it: "+seal.Forms)
 				f.Bool("json", false, "as JSON")
 			},
 			run: sealStatus,
@@ -37,7 +34,7 @@ func sealCommand() *command {
 				"sagekeep seal migrate --data-dir ./data --to 'awskms:arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab?endpoint=https://kms.example.com'",
 			flags: func(f *flag.FlagSet) {
 				f.String("data-dir", "", "`DIR` of the server")
-				f.String("to", "", "the new seal: "+sealHelp)
+				f.String("to", "", "the new seal: "+seal.Forms)
 				f.String("seal", "", "who holds the root key now, when no server runs")
 				f.Bool("json", false, "as JSON")
 			},
@@ -57,7 +54,7 @@ func sealCommand() *command {
 	}}
 }
 
-func sealStatus(ctx context.Context, f *flag.FlagSet, io stdio) error {
+func sealStatus(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	dir := value(f, "data-dir")
 	if dir == "" {
 		return usagef("--data-dir is missing")
@@ -69,10 +66,10 @@ func sealStatus(ctx context.Context, f *flag.FlagSet, io stdio) error {
 	if err != nil {
 		return err
 	}
-	if value(f, "json") == "true" {
-		err = printJSON(io.out, st)
+	if boolValue(f, "json") {
+		err = printJSON(std.out, st)
 	} else {
-		err = printStatus(io.out, &st)
+		err = printStatus(std.out, &st)
 	}
 	if err == nil && st.Opens != nil && !*st.Opens {
 		return errFound
@@ -130,7 +127,7 @@ func printCopy(line func(name, format string, args ...any), c server.SealCopy) {
 	line("FIPS 140-3", "%s", c.FIPS)
 }
 
-func sealMigrate(ctx context.Context, f *flag.FlagSet, io stdio) error {
+func sealMigrate(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	dir, to := value(f, "data-dir"), value(f, "to")
 	if dir == "" || to == "" {
 		return usagef("--data-dir and --to are needed")
@@ -141,22 +138,22 @@ func sealMigrate(ctx context.Context, f *flag.FlagSet, io stdio) error {
 		return usagef("--to: %s", err)
 	}
 	in := server.MigrateInput{To: spec.String()}
-	return changeSeal(ctx, f, io, "MigrateSeal", func(proof string) any { in.Proof = proof; return in },
+	return changeSeal(ctx, f, std, "MigrateSeal", func(proof string) any { in.Proof = proof; return in },
 		func(cfg server.Config) (server.SealChange, error) { return server.MigrateSeal(ctx, cfg, in) })
 }
 
-func sealRotate(ctx context.Context, f *flag.FlagSet, io stdio) error {
+func sealRotate(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	if value(f, "data-dir") == "" {
 		return usagef("--data-dir is missing")
 	}
-	in := server.RotateInput{DestroyPrevious: value(f, "destroy-previous") == "true"}
-	return changeSeal(ctx, f, io, "RotateSeal", func(proof string) any { in.Proof = proof; return in },
+	in := server.RotateInput{DestroyPrevious: boolValue(f, "destroy-previous")}
+	return changeSeal(ctx, f, std, "RotateSeal", func(proof string) any { in.Proof = proof; return in },
 		func(cfg server.Config) (server.SealChange, error) { return server.RotateSeal(ctx, cfg, in) })
 }
 
 // changeSeal asks the running server, showing it that the caller can read its data
 // directory, or changes the seal itself.
-func changeSeal(ctx context.Context, f *flag.FlagSet, io stdio, name string, in func(proof string) any, offline func(server.Config) (server.SealChange, error)) error {
+func changeSeal(ctx context.Context, f *flag.FlagSet, std stdio, name string, in func(proof string) any, offline func(server.Config) (server.SealChange, error)) error {
 	dir := value(f, "data-dir")
 	var done server.SealChange
 	c, err := operator(dir)
@@ -169,7 +166,7 @@ func changeSeal(ctx context.Context, f *flag.FlagSet, io stdio, name string, in 
 	case errors.Is(err, fs.ErrNotExist):
 		cfg := server.Config{
 			DataDir: dir, Seal: value(f, "seal"),
-			Log: slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+			Log: slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		}
 		done, err = offline(cfg)
 		err = explain(err, cfg)
@@ -177,10 +174,10 @@ func changeSeal(ctx context.Context, f *flag.FlagSet, io stdio, name string, in 
 	if err != nil {
 		return err
 	}
-	if value(f, "json") == "true" {
-		return printJSON(io.out, done)
+	if boolValue(f, "json") {
+		return printJSON(std.out, done)
 	}
-	return printChange(io.out, &done)
+	return printChange(std.out, &done)
 }
 
 func printChange(w io.Writer, done *server.SealChange) error {

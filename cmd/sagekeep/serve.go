@@ -41,7 +41,7 @@ func serveFlags(f *flag.FlagSet) {
 	f.String("data-dir", "", "`DIR` that holds all data; made when missing")
 	f.String("listen", server.DefaultListen, "`ADDRESS` of the API; port 0 picks a free one")
 	f.String("account", server.DefaultAccount, "12-digit `ID` of the first account, made on the first start")
-	f.String("seal", "", "who holds the root key: "+sealHelp+" (default file:DIR/seal/root.key)")
+	f.String("seal", "", "who holds the root key: "+seal.Forms+" (default file:DIR/seal/root.key)")
 	f.String("tls-cert", "", "PEM `FILE` with the certificate")
 	f.String("tls-key", "", "PEM `FILE` with its key")
 	f.Bool("tls-self-signed", false, "make a certificate at each start")
@@ -55,22 +55,19 @@ func serveFlags(f *flag.FlagSet) {
 	f.String("config", "", "JSON `FILE` with flags as members; flags on the command line win")
 }
 
-// value returns a flag's text.
-func value(f *flag.FlagSet, name string) string { return f.Lookup(name).Value.String() }
-
-func serve(ctx context.Context, f *flag.FlagSet, io stdio) error {
+func serve(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	cfg, err := serveConfig(f)
 	if err != nil {
 		return err
 	}
-	cfg.Log = slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	cfg.Log = slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	makers, err := rsakey.New()
 	if err != nil {
 		return err
 	}
 	cfg.MakeRSA = makers.Make
 	defer server.HoldHeap()()
-	err = server.Run(ctx, cfg, func(url string) { fmt.Fprintf(io.out, "ready %s\n", url) })
+	err = server.Run(ctx, cfg, func(url string) { fmt.Fprintf(std.out, "ready %s\n", url) })
 	return explain(err, cfg)
 }
 
@@ -93,7 +90,7 @@ func serveConfig(f *flag.FlagSet) (server.Config, error) {
 	}
 	cfg := server.Config{
 		DataDir: value(f, "data-dir"), Listen: value(f, "listen"), Account: value(f, "account"), Seal: value(f, "seal"),
-		TLSCert: value(f, "tls-cert"), TLSKey: value(f, "tls-key"), TLSSelfSigned: value(f, "tls-self-signed") == "true",
+		TLSCert: value(f, "tls-cert"), TLSKey: value(f, "tls-key"), TLSSelfSigned: boolValue(f, "tls-self-signed"),
 		KMSQuotas: value(f, "kms-quotas"),
 	}
 	if list := value(f, "trusted-proxy"); list != "" {
@@ -105,7 +102,7 @@ func serveConfig(f *flag.FlagSet) (server.Config, error) {
 			cfg.TrustedProxies = append(cfg.TrustedProxies, p.Masked())
 		}
 	}
-	cfg.KeyProxies.Timeout = f.Lookup("xks-timeout").Value.(flag.Getter).Get().(time.Duration)
+	cfg.KeyProxies.Timeout = typed[time.Duration](f, "xks-timeout")
 	if list := value(f, "xks-connect"); list != "" {
 		cfg.KeyProxies.ConnectTo = map[string]string{}
 		for text := range strings.SplitSeq(list, ",") {

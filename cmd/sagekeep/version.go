@@ -24,12 +24,12 @@ func versionCommand() *command {
 		name: "version", short: "Print version, revision and FIPS mode",
 		example: "sagekeep version --json",
 		flags:   func(f *flag.FlagSet) { f.Bool("json", false, "as JSON") },
-		run: func(_ context.Context, f *flag.FlagSet, io stdio) error {
+		run: func(_ context.Context, f *flag.FlagSet, std stdio) error {
 			v := readVersion()
-			if value(f, "json") == "true" {
-				return json.NewEncoder(io.out).Encode(v)
+			if boolValue(f, "json") {
+				return json.NewEncoder(std.out).Encode(v)
 			}
-			_, err := fmt.Fprintf(io.out, "sagekeep %s (%s) %s %s, FIPS 140-3 mode: %s\n", v.Version, v.Revision, v.Go, v.Platform, v.FIPS140)
+			_, err := fmt.Fprintf(std.out, "sagekeep %s (%s) %s %s, FIPS 140-3 mode: %s\n", v.Version, v.Revision, v.Go, v.Platform, v.FIPS140)
 			return err
 		},
 	}

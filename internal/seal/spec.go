@@ -18,8 +18,8 @@ type Spec struct {
 	url   *url.URL // endpoint of exec:https and awskms; nil for none
 }
 
-// forms are the values of --seal, for messages.
-const forms = "file:PATH, passphrase-file:PATH, passphrase-env:NAME, exec:PATH, exec:https://HOST/PATH, " +
+// Forms are the values of --seal, for messages.
+const Forms = "file:PATH, passphrase-file:PATH, passphrase-env:NAME, exec:PATH, exec:https://HOST/PATH, " +
 	"awskms:ARN?endpoint=URL or pkcs11:SOCKET"
 
 // Parse reads a --seal value; docs/seals.md lists the forms. An empty text means
@@ -31,7 +31,7 @@ func Parse(text, dataDir string) (Spec, error) {
 	}
 	form, value, ok := strings.Cut(text, ":")
 	if !ok || value == "" {
-		return Spec{}, fmt.Errorf("seal %q: want %s", redactURL(text), forms)
+		return Spec{}, fmt.Errorf("seal %q: want %s", redactURL(text), Forms)
 	}
 	s := Spec{form: form, value: value}
 	var err error
@@ -47,7 +47,7 @@ func Parse(text, dataDir string) (Spec, error) {
 	case form == "file" || form == "passphrase-file" || form == "exec" || form == "pkcs11":
 		s.value, err = filepath.Abs(value)
 	default:
-		return Spec{}, fmt.Errorf("unknown seal kind %q: want %s", form, forms)
+		return Spec{}, fmt.Errorf("unknown seal kind %q: want %s", form, Forms)
 	}
 	if err != nil {
 		return Spec{}, fmt.Errorf("seal %q: %w", redactURL(text), err)
