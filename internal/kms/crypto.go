@@ -352,14 +352,15 @@ func (s *Service) ReEncrypt(ctx context.Context, in *kmsapi.ReEncryptInput) (*km
 		}
 		return nil, dryRun(in.DryRun)
 	}
+	// State and usage come before the ciphertext, which a proxy may have to open.
+	if err := encrypts(to, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext, "ReEncrypt"); err != nil {
+		return nil, err
+	}
 	from, sourceID, plaintext, err := s.decrypt(ctx, in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext, in.SourceEncryptionAlgorithm, "ReEncrypt")
 	if err != nil {
 		return nil, err
 	}
 	defer clear(plaintext)
-	if err := encrypts(to, in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext, "ReEncrypt"); err != nil {
-		return nil, err
-	}
 	if err := fits(to, in.DestinationEncryptionAlgorithm, plaintext); err != nil {
 		return nil, err
 	}

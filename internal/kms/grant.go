@@ -150,9 +150,6 @@ func (s *Service) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) 
 	if err := s.checkNarrowing(ctx, k, ref, &g, in); err != nil {
 		return nil, err
 	}
-	if err := dryRun(in.DryRun); err != nil {
-		return nil, err
-	}
 	var made grantRow
 	err = s.update(ctx, in.KeyId, func(tx *store.Tx, k *keyRow) error {
 		if err := grantable(k); err != nil {
@@ -169,6 +166,9 @@ func (s *Service) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) 
 				return kmsapi.LimitExceededException("The key %s has %d grants, the limit.", k.arn(), s.Quotas.Grants)
 			}
 			k.GrantCount++
+		}
+		if err := dryRun(in.DryRun); err != nil {
+			return err
 		}
 		audit.From(ctx).SetResponse(map[string]string{"grantId": made.ID, "keyId": k.arn()})
 		return grants.Put(tx, made, made.Region, made.KeyID, made.ID)
