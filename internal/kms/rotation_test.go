@@ -38,3 +38,38 @@ func TestRotationStatusWhilePendingDeletion(t *testing.T) {
 		}
 	}
 }
+
+// A rotation on demand has happened when it is answered: nothing shows it under
+// way, and the next one follows at once.
+func TestRotationOnDemandIsSynchronous(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.key("")
+	for n := range 2 {
+		before := *f.describe(id).CurrentKeyMaterialId
+		must(f.admin(), f, kmsapi.RotateKeyOnDemand, &kmsapi.RotateKeyOnDemandInput{KeyId: id})
+		if now := *f.describe(id).CurrentKeyMaterialId; now == before {
+			t.Errorf("rotation %d: the material is the one of before", n+1)
+		}
+		if got := must(f.admin(), f, kmsapi.GetKeyRotationStatus, &kmsapi.GetKeyRotationStatusInput{KeyId: id}); got.OnDemandRotationStartDate != nil {
+			t.Errorf("rotation %d is under way since %s", n+1, got.OnDemandRotationStartDate)
+		}
+	}
+}
+
+// Names that policies cannot tell apart are refused, in contexts and in tags.
+func TestNamesThatDifferInCase(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.key("")
+	both := map[string]string{"plot": "7", "Plot": "8"}
+	_, err := try(f.admin(), f, kmsapi.Encrypt, &kmsapi.EncryptInput{KeyId: id, Plaintext: []byte("p"), EncryptionContext: both})
+	wantError(t, "Encrypt", err, "ValidationException", "The encryption context has names that differ only in case*")
+	_, err = try(f.admin(), f, kmsapi.CreateGrant, &kmsapi.CreateGrantInput{
+		KeyId: id, GranteePrincipal: new(rootARN(home)), Operations: ops("Decrypt"), Constraints: &kmsapi.GrantConstraints{EncryptionContextSubset: both},
+	})
+	wantError(t, "CreateGrant", err, "ValidationException", "")
+	must(f.admin(), f, kmsapi.TagResource, &kmsapi.TagResourceInput{KeyId: id, Tags: []kmsapi.Tag{{TagKey: "plot", TagValue: "7"}}})
+	_, err = try(f.admin(), f, kmsapi.TagResource, &kmsapi.TagResourceInput{KeyId: id, Tags: []kmsapi.Tag{{TagKey: "Plot", TagValue: "8"}}})
+	wantError(t, "TagResource", err, "TagException", "")
+}
