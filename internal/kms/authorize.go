@@ -557,7 +557,7 @@ func (s *Service) Epoch(region, arn string) uint64 {
 		if cached.external() {
 			return noEpoch()
 		}
-		if now := s.Store.Epoch(name); now != cached.epoch || !s.due(cached) {
+		if now := s.Store.Epoch(name); now != cached.epoch || !s.mustChange(cached) {
 			return now
 		}
 		return noEpoch() // imported material has expired, and no request has met the key since
@@ -569,7 +569,7 @@ func (s *Service) Epoch(region, arn string) uint64 {
 		k, err = keys.Get(tx, region, id)
 		return err
 	})
-	if err != nil || k.external() || k.turned(s.Now()) {
+	if err != nil || k.external() || k.changeDue(s.Now()) {
 		return noEpoch()
 	}
 	return s.Store.Epoch(name)

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/audit"
@@ -26,10 +25,6 @@ const (
 	MultiRegionPrincipal = "mrk.kms.amazonaws.com"
 	MultiRegionRole      = "AWSServiceRoleForKeyManagementServiceMultiRegionKeys"
 )
-
-// settling is how long a new replica is Creating and a moved primary Updating.
-// AWS takes a few seconds.
-const settling = time.Second
 
 // maxKeyRegions bounds the Regions that one multi-Region key has keys in: a change of
 // what they share writes all of them. AWS has no such quota, and fewer Regions.
@@ -204,18 +199,6 @@ func (s *Service) synchronized(p *audit.Pending, set *keySet) {
 			p.AddEvent(s.event("SynchronizeMultiRegionKey", k))
 		}
 	}
-}
-
-// settle ends the states Creating and Updating.
-func (s *Service) settle(p *audit.Pending, set *keySet, now time.Time) {
-	if set.Settles.IsZero() || now.Before(set.Settles) {
-		return
-	}
-	if set.State == kmsapi.KeyStateCreating || set.State == kmsapi.KeyStateUpdating {
-		set.State = set.SettlesTo
-		s.synchronized(p, set)
-	}
-	set.Settles, set.SettlesTo = time.Time{}, ""
 }
 
 // elsewhereOf is the context of the same call in another Region.

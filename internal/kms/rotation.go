@@ -2,6 +2,8 @@ package kms
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -198,4 +200,64 @@ func (s *Service) ListKeyRotations(ctx context.Context, in *kmsapi.ListKeyRotati
 		return nil, err
 	}
 	return out, nil
+}
+
+// rotateDue adds material to the keys whose rotation date has passed.
+func (s *Service) rotateDue(ctx context.Context) error {
+	var due []keyRow
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		due = nil
+		for row, err := range keys.ByIndex(tx, "rotating", store.Key{"rotating"}, store.ScanOptions{}) {
+			if err != nil {
+				return err
+			}
+			if k := row.Value; rotationDue(&k, s.Now()) {
+				due = append(due, k)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read rotating keys: %w", err)
+	}
+	var failed error
+	for _, k := range due { // one key's trouble keeps no other one from rotating
+		if err := s.rotate(ctx, k); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("rotate key %s: %w", k.ID, err))
+		}
+	}
+	return failed
+}
+
+func (s *Service) rotate(ctx context.Context, k keyRow) error {
+	p := audit.NewPending()
+	fresh := newMaterial{backing: secret.Random()}
+	defer fresh.erase()
+	s.wrapping.RLock()
+	defer s.wrapping.RUnlock()
+	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
+		now, err := readSet(tx, k.Region, k.ID)
+		if isNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !rotationDue(now.keyRow, s.Now()) {
+			return nil
+		}
+		if err := s.addSharedMaterial(now, kmsapi.RotationTypeAutomatic, &fresh); err != nil {
+			return err
+		}
+		p.AddEvent(s.event("RotateKey", now.keyRow))
+		now.Rotation.Next = s.timestamp().Add(days(now.Rotation.PeriodDays))
+		s.shareRotation(p, now)
+		return now.put(tx)
+	})
+}
+
+// rotationDue reports whether a key rotates now. The primary key rotates for its
+// replicas.
+func rotationDue(k *keyRow, now time.Time) bool {
+	return k.Rotation.Enabled && k.State == kmsapi.KeyStateEnabled && !k.replica() && !k.Rotation.Next.After(now)
 }

@@ -191,7 +191,7 @@ type keyState struct {
 	// keyStore is the external key store of a key in one, as of storeEpoch.
 	keyStore   keyStoreRow
 	storeEpoch uint64
-	turn       time.Time // see keyRow.turns
+	changes    time.Time // see keyRow.nextChange
 
 	mu        sync.Mutex
 	grants    map[string][]authz.Grant // by grantee, or the id of a service's grant, loaded when asked for
@@ -240,7 +240,7 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	}
 	// The epoch is read before the rows: what is bumped later makes the entry stale.
 	now := s.Store.Epoch(name)
-	if k != nil && k.epoch == now && s.connectedAsRead(k) && !s.due(k) {
+	if k != nil && k.epoch == now && s.connectedAsRead(k) && !s.mustChange(k) {
 		return k, nil
 	}
 	k = &keyState{epoch: now, grants: map[string][]authz.Grant{}, materials: map[string]*opened{}}
@@ -252,13 +252,13 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 	if err != nil {
 		return nil, err
 	}
-	if k.turned(s.Now()) {
-		if err := s.turn(ctx, region, id); err != nil {
+	if k.changeDue(s.Now()) {
+		if err := s.applyChanges(ctx, region, id); err != nil {
 			return nil, err
 		}
 		return s.state(ctx, region, id)
 	}
-	k.turn = k.turns()
+	k.changes = k.nextChange()
 	if err := s.joinStore(ctx, k); err != nil {
 		return nil, err
 	}

@@ -116,7 +116,7 @@ var (
 			return []store.Key{{k.Account, k.Region, k.ID}}
 		}),
 		store.WithIndex("turning", func(k keyRow) []store.Key {
-			if k.turns().IsZero() {
+			if k.nextChange().IsZero() {
 				return nil
 			}
 			return []store.Key{{"turning", k.Region, k.ID}}
