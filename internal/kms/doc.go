@@ -2,9 +2,10 @@
 // grants and the cryptographic operations under them.
 //
 // Key material lies in the rows wrapped twice: under the deletion-epoch key of
-// the seal, and with the whole row under the service keyring. material.go alone
-// makes, wraps and opens it; privatekey.go alone knows its encodings; spec.go says
-// what keys of a spec can do (docs/formats/kms-ciphertext.md). Every use of a
+// the seal, and with the whole row under the service keyring. material.go makes,
+// wraps and opens it, erase.go brings it under a new epoch; privatekey.go and
+// importid.go know its encodings; spec.go says what keys of a spec can do
+// (docs/formats/kms-ciphertext.md). Every use of a
 // key is decided by the request pipeline from the key's policy, the caller's
 // IAM policies and the key's grants; this package only supplies what they are.
 //
