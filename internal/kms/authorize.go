@@ -328,7 +328,11 @@ func (s *Service) grantsFor(ctx context.Context, k *keyState, caller *identity.C
 		if name == "" || slices.Contains(names[:i], name) {
 			continue
 		}
-		found, err := s.grantsOf(ctx, k, name, c)
+		list := grantee{name: name}
+		if i > 0 && !strings.Contains(name, ":") { // a unique id
+			list.not = names[i-1]
+		}
+		found, err := s.grantsOf(ctx, k, list, caller.SourceARN, c)
 		if err != nil {
 			return nil, err
 		}
@@ -346,89 +350,6 @@ func (s *Service) grantsFor(ctx context.Context, k *keyState, caller *identity.C
 }
 
 func rootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
-
-// grantsOf returns the grants on the key that name the grantee, cached with it;
-// of many, those that can allow the action.
-func (s *Service) grantsOf(ctx context.Context, k *keyState, grantee string, c *call) ([]authz.Grant, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if x := k.large[grantee]; x != nil {
-		return x.matching(c.action, c.ec), nil
-	}
-	if g, ok := k.grants[grantee]; ok {
-		return g, nil
-	}
-	var out []authz.Grant
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
-		out = nil
-		for row, err := range grants.ByIndex(tx, "grantee", store.Key{k.Region, k.ID, grantee}, store.ScanOptions{}) {
-			if err != nil {
-				return err
-			}
-			if g := row.Value.authz(); !g.GranteeIsService {
-				out = append(out, g)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("kms: read grants: %w", err)
-	}
-	k.boundGrantees()
-	if len(out) > shortList {
-		if k.large == nil {
-			k.large = map[string]*grantIndex{}
-		}
-		x := newGrantIndex(out)
-		k.large[grantee] = x
-		return x.matching(c.action, c.ec), nil
-	}
-	k.grants[grantee] = out
-	return out, nil
-}
-
-// grantOf returns the one grant of the id if it is a service's, cached with the
-// key.
-func (s *Service) grantOf(ctx context.Context, k *keyState, id string) ([]authz.Grant, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if g, ok := k.grants[id]; ok {
-		return g, nil
-	}
-	var out []authz.Grant
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
-		out = nil
-		row, err := grants.Get(tx, k.Region, k.ID, id)
-		if isNotFound(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if g := row.authz(); g.GranteeIsService {
-			out = append(out, g)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("kms: read grant: %w", err)
-	}
-	k.boundGrantees()
-	k.grants[id] = out
-	return out, nil
-}
-
-// boundGrantees starts the cache of grants anew when it is full.
-func (k *keyState) boundGrantees() {
-	if len(k.grants)+len(k.large) >= maxCachedGrantees {
-		clear(k.grants)
-		clear(k.large)
-	}
-}
-
-// maxCachedGrantees bounds the grantees whose grants one key caches: a role has
-// as many session names as its caller likes.
-const maxCachedGrantees = 1000
 
 // checkTokens refuses tokens that are not ours. A grant works from the instant
 // its CreateGrant is answered, so a good token adds nothing.

@@ -22,7 +22,7 @@ import (
 const (
 	maxGrants          = 50_000 // of one key
 	maxConstraintPairs = 8
-	maxConstraintValue = 384 // characters
+	maxConstraintValue = 384 // characters, also of names, for which AWS names no bound
 )
 
 // authz renders the grant for the evaluator.
@@ -237,7 +237,10 @@ func (s *Service) checkGrant(ctx context.Context, k *keyState, g *grantRow) erro
 		if len(pairs) > maxConstraintPairs {
 			return kmsapi.ValidationException("A grant constraint may have up to %d encryption context pairs.", maxConstraintPairs)
 		}
-		for _, v := range pairs {
+		for name, v := range pairs {
+			if utf8.RuneCountInString(name) > maxConstraintValue {
+				return kmsapi.ValidationException("Names of encryption context constraints may have up to %d characters.", maxConstraintValue)
+			}
 			if utf8.RuneCountInString(v) > maxConstraintValue {
 				return kmsapi.ValidationException("Values of encryption context constraints may have up to %d characters.", maxConstraintValue)
 			}

@@ -48,18 +48,43 @@ func TestGrantIndexDecidesAlike(t *testing.T) {
 			}
 			all = append(all, g)
 		}
-		x := newGrantIndex(all)
+		kept, thin := newGrantIndex(1<<20), newGrantIndex(0)
+		byID := map[string]authz.Grant{}
+		for _, g := range all {
+			kept.add(g)
+			thin.add(g)
+			byID[g.ID] = g
+		}
+		kept.done()
+		thin.done()
+		if len(all) > 0 && (kept.ids != nil || thin.all != nil) {
+			t.Fatal("the indexes keep what they should not")
+		}
 		for range 20 {
 			req := authz.Request{
 				Principal: authz.Principal{Type: authz.User, ARN: alice, Account: home, UserID: "AIDAALICE"},
 				Action:    "kms:" + operations[r.IntN(len(operations))], Resource: arnOf(unknownKey), ResourceAccount: home,
 				KMSKey: true, EncryptionContext: context(), Context: authz.NewContext(),
 			}
-			want, got := authz.Decide(&req, &authz.Policies{}, all), authz.Decide(&req, &authz.Policies{}, x.matching(req.Action, req.EncryptionContext))
-			if want.Effect != got.Effect {
-				t.Fatalf("%s under %v: the index says %s, all %d grants say %s", req.Action, req.EncryptionContext, got.Effect, len(all), want.Effect)
+			source := ""
+			if r.IntN(3) == 0 {
+				source = []string{"arn:aws:s3:::other", "arn:aws:s3:::third"}[r.IntN(2)]
+				req.Context.Set("aws:SourceArn", source)
 			}
-			if got.Effect == authz.Allowed {
+			want := authz.Decide(&req, &authz.Policies{}, all)
+			for name, x := range map[string]*grantIndex{"with": kept, "without": thin} {
+				some, ids := x.matching(req.Action, source, req.EncryptionContext)
+				if (name == "with") != (len(ids) == 0) && len(ids) > 0 {
+					t.Fatal("an index that has all grants asks for some")
+				}
+				for _, id := range ids {
+					some = append(some, byID[id])
+				}
+				if got := authz.Decide(&req, &authz.Policies{}, some); want.Effect != got.Effect {
+					t.Fatalf("%s under %v: the index %s grants says %s, all %d grants say %s", req.Action, req.EncryptionContext, name, got.Effect, len(all), want.Effect)
+				}
+			}
+			if want.Effect == authz.Allowed {
 				allowed++
 			}
 		}

@@ -78,6 +78,10 @@ type Service struct {
 	wrapping sync.RWMutex
 	// making lets one RSA key be generated at a time.
 	making *turnstile
+	// indexing lets the grants of one key be read at a time where they are many.
+	indexing *turnstile
+	// room bounds what cached grants take.
+	room grantRoom
 }
 
 // New returns the service.
@@ -96,7 +100,7 @@ func New(c Config) *Service {
 		c.Proxies = xks.New(xks.Config{})
 	}
 	return &Service{
-		Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: newTurnstile(), uses: newLastUses(),
+		Config: c, cache: keyCache{entries: map[string]*keyState{}}, making: newTurnstile(), indexing: newTurnstile(), room: usualRoom, uses: newLastUses(),
 		connecting: make(chan struct{}, 1),
 	}
 }
@@ -196,18 +200,25 @@ type keyState struct {
 	mu        sync.Mutex
 	grants    map[string][]authz.Grant // by grantee, or the id of a service's grant, loaded when asked for
 	large     map[string]*grantIndex   // by grantee, those with many
+	charged   int                      // bytes, about, that grants and large take
 	materials map[string]*opened       // by material id
 	retired   bool                     // not in the cache: holds no material
 	aliases   []string                 // for kms:ResourceAliases
 	aliased   bool
+
+	// loading lets one request read grants for all that wait for them.
+	loading sync.Mutex
+	granted int // charged as the cache knows it; under its lock
 }
 
-// keyCache holds the keys in use. It is bounded, by their number and by what their
-// policies take: an overfull cache starts anew.
+// keyCache holds the keys in use. It is bounded, by their number, by what their
+// policies take (an overfull cache starts anew) and by what their grants take: see
+// charge.
 type keyCache struct {
 	mu      sync.RWMutex
 	entries map[string]*keyState
-	held    int // bytes
+	held    int // bytes of policies
+	granted int // bytes of grants
 }
 
 const (
@@ -273,20 +284,25 @@ func (s *Service) state(ctx context.Context, region, id string) (*keyState, erro
 		k.retired = true
 		return k, nil
 	}
-	retireAll(s.keep(name, k))
+	k, gone := s.keep(name, k)
+	retireAll(gone)
 	return k, nil
 }
 
 // keep caches a key and returns those that went for it. What has changed meanwhile
-// is used, for this request, but not kept.
-func (s *Service) keep(name string, k *keyState) (gone []*keyState) {
+// is used, for this request, but not kept. Of those who read a key at one time all
+// use what the first has cached, so that they read its grants once.
+func (s *Service) keep(name string, k *keyState) (kept *keyState, gone []*keyState) {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	if !s.current(k) {
 		k.retired = true
-		return nil
+		return k, nil
 	}
-	return s.cache.put(name, k)
+	if first := s.cache.entries[name]; first != nil && s.current(first) && !s.mustChange(first) {
+		return first, nil
+	}
+	return k, s.cache.put(name, k)
 }
 
 // put keeps a key. The caller holds the lock, and retires what is returned when it
@@ -299,7 +315,7 @@ func (c *keyCache) put(name string, k *keyState) (gone []*keyState) {
 	if len(c.entries) >= maxCachedKeys || c.held+k.size > maxCachedBytes {
 		gone = slices.AppendSeq(gone, maps.Values(c.entries))
 		clear(c.entries)
-		c.held = 0
+		c.held, c.granted = 0, 0
 	}
 	c.entries[name] = k
 	c.held += k.size
@@ -313,6 +329,7 @@ func (c *keyCache) drop(name string) (gone []*keyState) {
 		return nil
 	}
 	c.held -= k.size
+	c.granted -= k.granted
 	delete(c.entries, name)
 	return []*keyState{k}
 }

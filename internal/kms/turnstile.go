@@ -30,7 +30,7 @@ func newTurnstile() *turnstile { return &turnstile{queues: map[string][]chan str
 // Errors: ThrottlingException when too many wait; the end of ctx.
 func (t *turnstile) enter(ctx context.Context, customer string) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("kms: wait for an RSA key: %w", err)
+		return nil, fmt.Errorf("kms: wait for one's turn: %w", err)
 	}
 	t.mu.Lock()
 	if !t.busy {
@@ -59,7 +59,7 @@ func (t *turnstile) enter(ctx context.Context, customer string) (leave func(), e
 	if !t.withdraw(customer, turn) {
 		t.next() // it was the caller's turn just then
 	}
-	return nil, fmt.Errorf("kms: wait for an RSA key: %w", ctx.Err())
+	return nil, fmt.Errorf("kms: wait for one's turn: %w", ctx.Err())
 }
 
 func (t *turnstile) leave() {
