@@ -136,7 +136,7 @@ func (s *Service) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) 
 		ID: newHexID(), KeyID: k.ID, Region: k.Region, Account: k.Account, Name: deref(in.Name),
 		Grantee: deref(in.GranteePrincipal), Retiring: deref(in.RetiringPrincipal),
 		GranteeService: deref(in.GranteeServicePrincipal), RetiringService: deref(in.RetiringServicePrincipal),
-		Operations: in.Operations, Issuer: caller.Account, Created: s.timestamp(),
+		Operations: in.Operations, Issuer: caller.Account, ByIssuer: true, Created: s.timestamp(),
 	}
 	if caller.Type == identity.Service {
 		g.Issuer = caller.SourceAccount
@@ -204,7 +204,7 @@ func sameName(tx *store.Tx, g grantRow) (same grantRow, found bool, err error) {
 // equalGrant compares what CreateGrant's caller chose.
 func equalGrant(a, b grantRow) bool {
 	for _, g := range []*grantRow{&a, &b} {
-		g.ID, g.Created = "", b.Created
+		g.ID, g.Created, g.ByIssuer = "", b.Created, false
 		g.Operations = slices.Sorted(slices.Values(g.Operations))
 	}
 	x, errX := json.Marshal(a)
@@ -419,7 +419,11 @@ func (s *Service) ListRetirableGrants(ctx context.Context, in *kmsapi.ListRetira
 		return nil, kmsapi.ValidationException("Exactly one of RetiringPrincipal and RetiringServicePrincipal must be given.")
 	}
 	who := deref(in.RetiringPrincipal) + deref(in.RetiringServicePrincipal)
-	p, err := s.page(ctx, "ListRetirableGrants", who, in.Limit, in.Marker, 100, 50)
+	question := who
+	if in.RetiringServicePrincipal != nil {
+		question += " by issuer"
+	}
+	p, err := s.page(ctx, "ListRetirableGrants", question, in.Limit, in.Marker, 100, 50)
 	if err != nil {
 		return nil, err
 	}
@@ -428,14 +432,19 @@ func (s *Service) ListRetirableGrants(ctx context.Context, in *kmsapi.ListRetira
 	}
 	out := &kmsapi.ListRetirableGrantsOutput{Grants: []kmsapi.GrantListEntry{}}
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		rows, err := grants.PageByIndex(tx, "retiring", store.Key{c.Region, who}, p.options)
+		var rows store.Page[grantRow]
+		var err error
+		if in.RetiringServicePrincipal != nil {
+			rows, err = retirableByService(tx, c.Region, who, c.Caller.Account, p.options)
+		} else {
+			rows, err = grants.PageByIndex(tx, "retiring", store.Key{c.Region, who}, p.options)
+		}
 		if err != nil {
 			return err
 		}
+		out.Grants = []kmsapi.GrantListEntry{}
 		for i := range rows.Values {
-			if g := &rows.Values[i]; in.RetiringPrincipal != nil || g.Issuer == c.Caller.Account {
-				out.Grants = append(out.Grants, g.entry())
-			}
+			out.Grants = append(out.Grants, rows.Values[i].entry())
 		}
 		out.NextMarker, out.Truncated, err = p.next(rows.Next)
 		return err
@@ -444,6 +453,45 @@ func (s *Service) ListRetirableGrants(ctx context.Context, in *kmsapi.ListRetira
 		return nil, err
 	}
 	return out, nil
+}
+
+// retirableByService returns a page of the grants of an account that a service may
+// retire. Those of before ByIssuer come first: the first byte of a cursor says
+// whether there are more of them.
+func retirableByService(tx *store.Tx, region, service, account string, options store.ScanOptions) (rows store.Page[grantRow], err error) {
+	const before, byIssuer = 0, 1
+	phase := byte(before)
+	if len(options.After) > 0 {
+		phase, options.After = options.After[0], options.After[1:]
+	}
+	if phase == before {
+		rows, err = grants.PageByIndex(tx, "retiring", store.Key{region, service}, options)
+		if err != nil {
+			return rows, err
+		}
+		rows.Values = slices.DeleteFunc(rows.Values, func(g grantRow) bool { return g.Issuer != account })
+		if rows.Next != nil {
+			rows.Next = append([]byte{before}, rows.Next...)
+			return rows, nil
+		}
+		options.After = nil
+		if options.Limit -= len(rows.Values); options.Limit == 0 {
+			rows.Next = []byte{byIssuer}
+			return rows, nil
+		}
+	}
+	if len(options.After) == 0 {
+		options.After = nil
+	}
+	mine, err := grants.PageByIndex(tx, "retiring", store.Key{region, retiringOf(service, account)}, options)
+	if err != nil {
+		return rows, err
+	}
+	rows.Values = append(rows.Values, mine.Values...)
+	if mine.Next != nil {
+		rows.Next = append([]byte{byIssuer}, mine.Next...)
+	}
+	return rows, nil
 }
 
 // accountOfARN returns the account in an ARN, or "".

@@ -125,7 +125,7 @@ func (g *grantRow) contextConstraint() (kind string, pairs map[string]string) {
 // retirement is the grant as its retiring principal holds it.
 func (g *grantRow) retirement() authz.Grant {
 	r := authz.Grant{
-		ID: g.ID, Grantee: g.retiringName(), GranteeIsService: g.RetiringService != "" || isService(g.Retiring), GranteeID: g.RetiringID,
+		ID: g.ID, Grantee: g.retiringName(), GranteeIsService: g.retiredByService(), GranteeID: g.RetiringID,
 		Operations: []string{string(kmsapi.GrantOperationRetireGrant)},
 	}
 	if r.GranteeIsService {

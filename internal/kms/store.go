@@ -97,7 +97,10 @@ type grantRow struct {
 	Subset, Equals        map[string]string
 	SourceARN             string
 	Issuer                string // account of the caller that made it
-	Created               time.Time
+	// ByIssuer says that a grant which a service may retire is listed by its issuer.
+	// Grants of before are listed with those of all issuers.
+	ByIssuer bool `json:",omitempty"`
+	Created  time.Time
 }
 
 var (
@@ -144,8 +147,11 @@ var (
 			return names
 		}),
 		store.WithIndex("retiring", func(g grantRow) []store.Key {
-			if g.retiringName() == "" {
+			switch {
+			case g.retiringName() == "":
 				return nil
+			case g.ByIssuer && g.retiredByService():
+				return []store.Key{{g.Region, retiringOf(g.retiringName(), g.Issuer), g.ID}}
 			}
 			return []store.Key{{g.Region, g.retiringName(), g.ID}}
 		}),
@@ -165,6 +171,12 @@ func (g *grantRow) granteeName() string {
 	}
 	return g.Grantee
 }
+
+// retiringOf names a service principal and an account that made grants which it may
+// retire: who lists the one's grants meets no others.
+func retiringOf(service, issuer string) string { return service + " " + issuer }
+
+func (g *grantRow) retiredByService() bool { return g.RetiringService != "" || isService(g.Retiring) }
 
 func (g *grantRow) retiringName() string {
 	if g.RetiringService != "" {
