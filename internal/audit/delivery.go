@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"slices"
 
 	"github.com/sagekeep/sagekeep/internal/identity"
 )
@@ -39,7 +40,7 @@ func (r *Record) copies() []*Record {
 		n.RecipientAccountID, owners = owners[0], owners[1:]
 		r = &n
 	}
-	if len(owners) == 0 {
+	if len(owners) == 0 && !r.namesMissing() {
 		return []*Record{r}
 	}
 	first := *r
@@ -51,7 +52,7 @@ func (r *Record) copies() []*Record {
 		n.UserIdentity = r.UserIdentity.abroad()
 		n.Resources = nil
 		for _, res := range r.Resources {
-			if res.AccountID == owner {
+			if res.AccountID == owner && !res.missing {
 				n.Resources = append(n.Resources, res)
 			}
 		}
@@ -65,12 +66,20 @@ func (r *Record) owners() []string {
 	var out []string
 	seen := map[string]bool{"": true, r.RecipientAccountID: true}
 	for _, res := range r.Resources {
-		if !seen[res.AccountID] {
+		if !seen[res.AccountID] && !res.missing {
 			seen[res.AccountID] = true
 			out = append(out, res.AccountID)
 		}
 	}
 	return out
+}
+
+// namesMissing reports whether there would be another delivery if all resources
+// were there: the caller's record does not tell.
+func (r *Record) namesMissing() bool {
+	return slices.ContainsFunc(r.Resources, func(res Resource) bool {
+		return res.missing && res.AccountID != "" && r.RecipientAccountID != "" && res.AccountID != r.RecipientAccountID
+	})
 }
 
 // abroad is what another account learns of the caller.

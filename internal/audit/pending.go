@@ -138,13 +138,23 @@ func (e *Entry) Additional(key string, v any) {
 
 // AddResource names a resource; naming one twice keeps one.
 func (e *Entry) AddResource(account, typ, arn string) {
+	e.add(Resource{AccountID: account, Type: typ, ARN: arn})
+}
+
+// AddMissingResource names a resource that is not there. The caller's record shows
+// it like one that is; the account that its ARN names gets no record of it.
+func (e *Entry) AddMissingResource(account, typ, arn string) {
+	e.add(Resource{AccountID: account, Type: typ, ARN: arn, missing: true})
+}
+
+func (e *Entry) add(add Resource) {
 	e.set(func(r *Record) {
 		for _, have := range r.Resources {
-			if have.ARN == arn {
+			if have.ARN == add.ARN {
 				return
 			}
 		}
-		r.Resources = append(r.Resources, Resource{AccountID: account, Type: typ, ARN: arn})
+		r.Resources = append(r.Resources, add)
 	})
 }
 

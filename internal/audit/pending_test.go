@@ -308,6 +308,41 @@ func TestDeliveries(t *testing.T) {
 	}
 }
 
+// TestMissingResources: an account has no record of a resource that only a
+// caller's text names, and the caller's record does not tell that there is none.
+func TestMissingResources(t *testing.T) {
+	t.Parallel()
+	own := func(add func(*audit.Entry)) (rec audit.Record) {
+		r := newRequest(t)
+		_, e := r.call(r.ctx, "AssumeRole", false)
+		add(e)
+		all, err := r.p.Rest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range all {
+			var got audit.Record
+			if err := json.Unmarshal(b, &got); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				rec = got
+			} else if got.Resources[0].ARN == "arn:missing" {
+				t.Errorf("%s has a record of what it does not have", got.RecipientAccountID)
+			}
+		}
+		return rec
+	}
+	there := own(func(e *audit.Entry) { e.AddResource("444455556666", "AWS::IAM::Role", "arn:there") })
+	missing := own(func(e *audit.Entry) { e.AddMissingResource("444455556666", "AWS::IAM::Role", "arn:missing") })
+	if len(missing.Resources) != 1 || missing.Resources[0].ARN != "arn:missing" || missing.SharedEventID == "" || there.SharedEventID == "" {
+		t.Errorf("the caller's records differ: %+v, %+v", there, missing)
+	}
+	if mine := own(func(e *audit.Entry) { e.AddMissingResource(account, "AWS::IAM::Role", "arn:missing") }); mine.SharedEventID != "" {
+		t.Errorf("a resource of the caller's own account: %+v", mine)
+	}
+}
+
 // What nobody's account asked for is its owner's to know.
 func TestAnonymousCallsGoToTheOwner(t *testing.T) {
 	t.Parallel()

@@ -95,6 +95,8 @@ type Resource struct {
 	AccountID string `json:"accountId,omitempty"`
 	Type      string `json:"type,omitempty"`
 	ARN       string `json:"ARN"`
+
+	missing bool // see AddMissingResource
 }
 
 // TLSDetails describes the connection.

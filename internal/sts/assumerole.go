@@ -80,7 +80,7 @@ func (s *Service) plan(ctx context.Context, in *stsapi.AssumeRoleInput) (*plan, 
 	requestTags(c, in.Tags)
 	p.role, err = s.roles.RoleByARN(ctx, in.RoleArn)
 	if errors.Is(err, iam.ErrNoSuchRole) {
-		audit.From(ctx).AddResource(accountOf(in.RoleArn), roleType, in.RoleArn)
+		audit.From(ctx).AddMissingResource(accountOf(in.RoleArn), roleType, in.RoleArn)
 		return nil, s.refuseMissing(ctx, in.RoleArn, c, err)
 	}
 	if err != nil {
