@@ -70,7 +70,7 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, in *kmsapi.DeriveShare
 }
 
 // peerKey reads the other side's public key, a point on the curve of k.
-func peerKey(k *keyState, der []byte) (*ecdh.PublicKey, error) {
+func peerKey(k *cachedKey, der []byte) (*ecdh.PublicKey, error) {
 	parsed, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
 		return nil, kmsapi.ValidationException("The public key is not a DER-encoded X.509 SubjectPublicKeyInfo of a supported curve.").Because(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/sagekeep/sagekeep/api/schema"
 	"github.com/sagekeep/sagekeep/internal/audit"
 	"github.com/sagekeep/sagekeep/internal/authz"
-	"github.com/sagekeep/sagekeep/internal/envelope"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/protocol"
 	"github.com/sagekeep/sagekeep/internal/protocol/wire"
@@ -82,7 +80,7 @@ func takeTokens[In, Out any](ctx context.Context, op schema.Op[In, Out], in *In,
 
 // pin replaces the alias in an input by the ARN of the key that it stands for
 // now. The record keeps what was sent.
-func pin[In, Out any](ctx context.Context, op schema.Op[In, Out], in *In, key *string, k *keyState, ref keyRef) {
+func pin[In, Out any](ctx context.Context, op schema.Op[In, Out], in *In, key *string, k *cachedKey, ref keyRef) {
 	if ref.typed == "" {
 		return
 	}
@@ -113,7 +111,7 @@ func refusal(ctx context.Context, action, resource string) error {
 
 // checkNamed is check for a key that the request names. Nobody learns from an
 // alias of another account whether it exists or which key it names.
-func (s *Service) checkNamed(ctx context.Context, k *keyState, ref keyRef, c call, tokens []string) (protocol.Check, error) {
+func (s *Service) checkNamed(ctx context.Context, k *cachedKey, ref keyRef, c call, tokens []string) (protocol.Check, error) {
 	check, err := s.check(ctx, k, ref, c, tokens)
 	if err == nil && ref.typed != "" && ref.account != callerAccount(ctx) {
 		err = s.conceal(ctx, check, refusal(ctx, c.action, aliasARN(ref.region, ref.account, ref.typed)))
@@ -133,7 +131,7 @@ func (s *Service) conceal(ctx context.Context, check protocol.Check, answer erro
 }
 
 // check builds the question to the evaluator.
-func (s *Service) check(ctx context.Context, k *keyState, ref keyRef, c call, tokens []string) (protocol.Check, error) {
+func (s *Service) check(ctx context.Context, k *cachedKey, ref keyRef, c call, tokens []string) (protocol.Check, error) {
 	caller := identity.From(ctx).Caller
 	if err := s.checkTokens(tokens); err != nil {
 		return protocol.Check{}, err
@@ -186,7 +184,7 @@ func accountConditions(ctx context.Context) authz.Context {
 // keyConditions sets the condition keys that every key operation has.
 //
 // Source: AWS KMS Developer Guide, "AWS KMS condition keys".
-func (s *Service) keyConditions(ctx context.Context, out authz.Context, k *keyState, ref keyRef, caller *identity.Caller) error {
+func (s *Service) keyConditions(ctx context.Context, out authz.Context, k *cachedKey, ref keyRef, caller *identity.Caller) error {
 	if caller.Account != "" {
 		out.Set("kms:CallerAccount", caller.Account)
 	}
@@ -218,62 +216,8 @@ func (s *Service) keyConditions(ctx context.Context, out authz.Context, k *keySt
 	return nil
 }
 
-// maxContext is the most that an encryption context takes in a record, in bytes.
-// The requestParameters of a record hold 100 KiB: the two of a ReEncrypt and what
-// else it names. AWS publishes no limit, but a longer one would be in no record.
-const maxContext = 48 << 10
-
-// recordedSize returns how many bytes an encryption context takes in a record, as
-// a JSON object.
-func recordedSize(ec map[string]string) int {
-	n := len("{}") - len(",")
-	for name, value := range ec {
-		n += len(`"":"",`) + escapedSize(name) + escapedSize(value)
-	}
-	return n
-}
-
-// escapedSize returns the length of s within a JSON string.
-func escapedSize(s string) int {
-	n := len(s)
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t':
-			n += len(`\n`) - 1
-		case c < ' ':
-			n += len(`\u0000`) - 1
-		}
-	}
-	return n
-}
-
-// encryptionContextConditions sets the condition keys of an encryption context.
-// One that no record could hold is refused.
-// Names that differ only in case are one condition key with two values: what a
-// policy would see of them is chance, so such a context is refused (I5).
-//
-// Source: AWS KMS Developer Guide, kms:EncryptionContext:context-key, "Condition
-// key case sensitivity".
-func encryptionContextConditions(out authz.Context, ec map[string]string) error {
-	if len(ec) == 0 {
-		return nil
-	}
-	if n := recordedSize(ec); n > maxContext {
-		return kmsapi.ValidationException("The encryption context has %d bytes, the limit is %d.", n, maxContext)
-	}
-	for name, value := range ec {
-		key := "kms:EncryptionContext:" + name
-		if _, doubled := out.Get(key); doubled {
-			return kmsapi.ValidationException("The encryption context has names that differ only in case, which policies cannot tell apart.")
-		}
-		out.Set(key, value)
-	}
-	out.SetMulti("kms:EncryptionContextKeys", slices.Sorted(maps.Keys(ec))...)
-	return nil
-}
-
 // aliasNames returns the key's aliases, cached with it.
-func (s *Service) aliasNames(ctx context.Context, k *keyState) ([]string, error) {
+func (s *Service) aliasNames(ctx context.Context, k *cachedKey) ([]string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.aliased {
@@ -301,7 +245,7 @@ func (s *Service) aliasNames(ctx context.Context, k *keyState) ([]string, error)
 // action. A service principal acts under one grant alone, the one of the resource
 // that it serves, so that one job's grant never opens another job's data. Users
 // are found under their unique ids, too, which stay when they are renamed.
-func (s *Service) grantsFor(ctx context.Context, k *keyState, caller *identity.Caller, c *call) ([]authz.Grant, error) {
+func (s *Service) grantsFor(ctx context.Context, k *cachedKey, caller *identity.Caller, c *call) ([]authz.Grant, error) {
 	if k.Spec == "" || k.GrantCount == 0 {
 		return nil, nil
 	}
@@ -351,72 +295,12 @@ func (s *Service) grantsFor(ctx context.Context, k *keyState, caller *identity.C
 
 func rootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
 
-// checkTokens refuses tokens that are not ours. A grant works from the instant
-// its CreateGrant is answered, so a good token adds nothing.
-func (s *Service) checkTokens(tokens []string) error {
-	for _, t := range tokens {
-		if _, err := s.openGrantToken(t); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// openGrantToken returns the grant that a token stands for.
-func (s *Service) openGrantToken(text string) (grantToken, error) {
-	t, err := s.Keyring.OpenToken(envelope.GrantToken, text, s.Now())
-	if err != nil {
-		return grantToken{}, kmsapi.InvalidGrantTokenException("").Because(err)
-	}
-	keyID, grantID, ok := strings.Cut(string(t.Payload), "|")
-	if !ok {
-		return grantToken{}, kmsapi.InvalidGrantTokenException("")
-	}
-	return grantToken{account: t.Account, region: t.Region, keyID: keyID, grantID: grantID}, nil
-}
-
-type grantToken struct{ account, region, keyID, grantID string }
-
 // dryRun is the answer of a request that would have succeeded.
 func dryRun(flag *bool) error {
 	if flag != nil && *flag {
 		return kmsapi.DryRunOperationException("The request would have succeeded, but the DryRun option is set.")
 	}
 	return nil
-}
-
-// update changes one key in one commit: fn works on the row as it is in the
-// transaction.
-func (s *Service) update(ctx context.Context, id string, fn func(tx *store.Tx, k *keyRow) error) error {
-	ref, err := s.refOf(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer s.forget(ref.region, ref.id)
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		k, err := keys.Get(tx, ref.region, ref.id)
-		if errors.Is(err, store.ErrNotFound) {
-			return kmsapi.NotFoundException("Key '%s' does not exist", keyARN(ref.region, ref.account, ref.id))
-		}
-		if err != nil {
-			return err
-		}
-		if err := fn(tx, &k); err != nil {
-			return err
-		}
-		tx.Bump(epoch(ref.region, ref.id))
-		return keys.Put(tx, k, ref.region, ref.id)
-	})
-}
-
-// refOf resolves a KeyId once more for the method; the resolver has accepted it.
-func (s *Service) refOf(ctx context.Context, text string) (keyRef, error) {
-	k, ref, err := s.resolve(ctx, text, false)
-	if err != nil {
-		return ref, err
-	}
-	ref.id, ref.account = k.ID, k.Account
-	return ref, nil
 }
 
 // daysCondition sets the condition key of a number of days in the request. Such
@@ -461,40 +345,3 @@ func (s *Service) CheckFor(ctx context.Context, keyID, action string, ec map[str
 	}
 	return s.checkNamed(ctx, k, ref, call{action: action, ec: ec, awsResource: true}, nil)
 }
-
-// Epoch returns the counter that every change of the key bumps. For an ARN that
-// names no key each call returns another number: nothing kept under it is valid.
-// So it is for a key in an external key store, whose proxy decides every use anew.
-func (s *Service) Epoch(region, arn string) uint64 {
-	_, id, _ := strings.Cut(arn, ":key/")
-	if !validKeyID(id) {
-		return noEpoch()
-	}
-	name := epoch(region, id)
-	s.cache.mu.RLock()
-	cached := s.cache.entries[name]
-	s.cache.mu.RUnlock()
-	if cached != nil {
-		if cached.external() {
-			return noEpoch()
-		}
-		if now := s.Store.Epoch(name); now != cached.epoch || !s.mustChange(cached) {
-			return now
-		}
-		return noEpoch() // imported material has expired, and no request has met the key since
-	}
-	// A counter, once asked for, stays in memory: ask only for keys that are there.
-	var k keyRow
-	err := s.Store.View(context.Background(), func(tx *store.Tx) error {
-		var err error
-		k, err = keys.Get(tx, region, id)
-		return err
-	})
-	if err != nil || k.external() || k.changeDue(s.Now()) {
-		return noEpoch()
-	}
-	return s.Store.Epoch(name)
-}
-
-// noEpoch is a number that no counter reaches and that does not come again.
-func noEpoch() uint64 { return rand.Uint64() | 1<<63 }

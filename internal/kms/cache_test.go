@@ -19,10 +19,10 @@ func TestKeyCacheIsBounded(t *testing.T) {
 	if p.Size() < 500_000 {
 		t.Fatalf("the policy takes %d bytes", p.Size())
 	}
-	c := keyCache{entries: map[string]*keyState{}}
+	c := keyCache{entries: map[string]*cachedKey{}}
 	for i := range 1000 {
 		name := fmt.Sprint(i % 700)
-		c.put(name, &keyState{policy: p})
+		c.put(name, &cachedKey{policy: p})
 		if i%10 == 9 {
 			c.drop(name)
 		}

@@ -56,7 +56,7 @@ func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, in *kmsap
 }
 
 func (s *Service) dataKey(ctx context.Context, keyID string, spec kmsapi.DataKeySpec, n *int32, ec map[string]string, dry *bool, operation string,
-) (plain, sealed []byte, k *keyState, m *materialRow, err error) {
+) (plain, sealed []byte, k *cachedKey, m *materialRow, err error) {
 	size, err := dataKeySize(spec, n)
 	if err != nil {
 		return nil, nil, nil, nil, err
@@ -80,7 +80,7 @@ func (s *Service) dataKey(ctx context.Context, keyID string, spec kmsapi.DataKey
 
 // dataKeyUser resolves a key and checks that it can seal data keys now: symmetric
 // encryption keys alone do.
-func (s *Service) dataKeyUser(ctx context.Context, keyID, operation string) (*keyState, error) {
+func (s *Service) dataKeyUser(ctx context.Context, keyID, operation string) (*cachedKey, error) {
 	k, _, err := s.resolve(ctx, keyID, true)
 	if err != nil {
 		return nil, err

@@ -16,12 +16,12 @@ import (
 // blobKey finds the key that a ciphertext names. What cannot be parsed is an
 // InvalidCiphertextException; a key that is not there gives the answer of one
 // that may not be used, so that nobody learns which exist.
-func (s *Service) blobKey(ctx context.Context, ciphertext []byte) (*keyState, *blob, error) {
+func (s *Service) blobKey(ctx context.Context, ciphertext []byte) (*cachedKey, *blob, error) {
 	b, err := parseBlob(ciphertext)
 	if err != nil {
 		return nil, nil, kmsapi.InvalidCiphertextException("")
 	}
-	k, err := s.state(ctx, identity.From(ctx).Region, b.keyID)
+	k, err := s.loadKey(ctx, identity.From(ctx).Region, b.keyID)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, &b, hiddenKey()
 	}
@@ -34,7 +34,7 @@ func hiddenKey() error {
 
 // source resolves the key of a decryption: the one named in the request, which
 // is also the one that is authorised, or the one in the ciphertext.
-func (s *Service) source(ctx context.Context, keyID *string, ciphertext []byte) (*keyState, keyRef, error) {
+func (s *Service) source(ctx context.Context, keyID *string, ciphertext []byte) (*cachedKey, keyRef, error) {
 	if keyID != nil {
 		return s.resolve(ctx, *keyID, true)
 	}
@@ -48,7 +48,7 @@ func (s *Service) source(ctx context.Context, keyID *string, ciphertext []byte) 
 // decryptionCheck asks whether the caller may open a ciphertext. When only the
 // ciphertext names the key, one of another account is refused like one that is
 // not there.
-func (s *Service) decryptionCheck(ctx context.Context, k *keyState, ref keyRef, named bool, c call, tokens []string) (protocol.Check, error) {
+func (s *Service) decryptionCheck(ctx context.Context, k *cachedKey, ref keyRef, named bool, c call, tokens []string) (protocol.Check, error) {
 	check, err := s.checkNamed(ctx, k, ref, c, tokens)
 	if err == nil && !named && k.Account != callerAccount(ctx) {
 		err = s.conceal(ctx, check, hiddenKey())
@@ -138,7 +138,7 @@ func (s *Service) Decrypt(ctx context.Context, in *kmsapi.DecryptInput) (*kmsapi
 // material is returned for symmetric keys alone.
 func (s *Service) decrypt(ctx context.Context, keyID *string, ciphertext []byte, ec map[string]string,
 	a kmsapi.EncryptionAlgorithmSpec, operation string,
-) (k *keyState, material *string, plaintext []byte, err error) {
+) (k *cachedKey, material *string, plaintext []byte, err error) {
 	k, _, err = s.source(ctx, keyID, ciphertext)
 	if err != nil {
 		return nil, nil, nil, err

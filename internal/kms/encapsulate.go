@@ -72,7 +72,7 @@ func (s *Service) Decapsulate(ctx context.Context, in *kmsapi.DecapsulateInput) 
 }
 
 // kemKey resolves a key and checks that it encapsulates by the algorithm.
-func (s *Service) kemKey(ctx context.Context, id string, a kmsapi.EncapsulationAlgorithmSpec, operation string) (*keyState, error) {
+func (s *Service) kemKey(ctx context.Context, id string, a kmsapi.EncapsulationAlgorithmSpec, operation string) (*cachedKey, error) {
 	k, _, err := s.resolve(ctx, id, true)
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (s *Service) kemKey(ctx context.Context, id string, a kmsapi.EncapsulationA
 
 // decapsulator returns the key's ML-KEM key and what it lies in, for the caller to
 // call done.
-func (s *Service) decapsulator(ctx context.Context, k *keyState) (seeded, *opened, error) {
+func (s *Service) decapsulator(ctx context.Context, k *cachedKey) (seeded, *opened, error) {
 	o, _, err := s.openCurrent(ctx, k)
 	if err != nil {
 		return nil, nil, err

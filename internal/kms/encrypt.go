@@ -58,7 +58,7 @@ func recordMaterial(ctx context.Context, member string, id *string) {
 }
 
 // encrypts checks that a key can encrypt and decrypt now, by this algorithm.
-func encrypts(k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string, operation string) error {
+func encrypts(k *cachedKey, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string, operation string) error {
 	if err := serves(k, kmsapi.KeyUsageTypeEncryptDecrypt, operation); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func encrypts(k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]strin
 
 // encrypt encrypts by the algorithm. The id of the key material is returned for
 // symmetric keys alone.
-func (s *Service) encrypt(ctx context.Context, k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string, plaintext []byte, operation string) (ciphertext []byte, material *string, err error) {
+func (s *Service) encrypt(ctx context.Context, k *cachedKey, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string, plaintext []byte, operation string) (ciphertext []byte, material *string, err error) {
 	if a != symmetric {
 		ciphertext, err = s.encryptRSA(ctx, k, a, plaintext)
 		return ciphertext, nil, err
@@ -83,7 +83,7 @@ func (s *Service) encrypt(ctx context.Context, k *keyState, a kmsapi.EncryptionA
 }
 
 // seal makes the ciphertext blob of a symmetric key.
-func (s *Service) seal(ctx context.Context, k *keyState, ec map[string]string, plaintext []byte, operation string) ([]byte, *materialRow, error) {
+func (s *Service) seal(ctx context.Context, k *cachedKey, ec map[string]string, plaintext []byte, operation string) ([]byte, *materialRow, error) {
 	o, m, err := s.openCurrent(ctx, k)
 	if err != nil {
 		return nil, nil, err

@@ -188,7 +188,7 @@ func FuzzDeriveSharedSecret(f *testing.F) {
 		if err != nil {
 			return
 		}
-		peer, err := peerKey(&keyState{keyRow: x.row(id)}, b)
+		peer, err := peerKey(&cachedKey{keyRow: x.row(id)}, b)
 		if err != nil || len(out.SharedSecret) != 32 {
 			t.Fatalf("accepted %x: %v", b, err)
 		}

@@ -213,7 +213,7 @@ func equalGrant(a, b grantRow) bool {
 }
 
 // checkGrant validates a new grant and resolves its principals.
-func (s *Service) checkGrant(ctx context.Context, k *keyState, g *grantRow) error {
+func (s *Service) checkGrant(ctx context.Context, k *cachedKey, g *grantRow) error {
 	if err := grantable(&k.keyRow); err != nil {
 		return err
 	}
@@ -285,7 +285,7 @@ func (s *Service) grantPrincipal(ctx context.Context, arn, member string) (strin
 }
 
 // operationFits reports whether a key of this usage has the operation.
-func operationFits(k *keyState, op kmsapi.GrantOperation) bool {
+func operationFits(k *cachedKey, op kmsapi.GrantOperation) bool {
 	switch op {
 	case kmsapi.GrantOperationCreateGrant, kmsapi.GrantOperationRetireGrant, kmsapi.GrantOperationDescribeKey:
 		return true
@@ -310,7 +310,7 @@ func operationFits(k *keyState, op kmsapi.GrantOperation) bool {
 // strict.
 //
 // Source: AWS KMS Developer Guide, "Granting CreateGrant permission".
-func (s *Service) checkNarrowing(ctx context.Context, k *keyState, ref keyRef, g *grantRow, in *kmsapi.CreateGrantInput) error {
+func (s *Service) checkNarrowing(ctx context.Context, k *cachedKey, ref keyRef, g *grantRow, in *kmsapi.CreateGrantInput) error {
 	c := createGrantCall(in)
 	c.action = "kms:CreateGrant"
 	check, err := s.check(ctx, k, ref, c, nil)

@@ -42,7 +42,7 @@ func (g grantee) key() string {
 
 // grantsOf returns the grants on the key that name the grantee, cached with it;
 // of many, those that can allow the action.
-func (s *Service) grantsOf(ctx context.Context, k *keyState, to grantee, source string, c *call) ([]authz.Grant, error) {
+func (s *Service) grantsOf(ctx context.Context, k *cachedKey, to grantee, source string, c *call) ([]authz.Grant, error) {
 	few, x, err := s.grantList(ctx, k, to)
 	if err != nil || x == nil {
 		return few, err
@@ -91,7 +91,7 @@ func lend(c *authz.GrantConstraints, ec map[string]string) {
 }
 
 // cachedGrants returns what the key has cached of a list.
-func (k *keyState) cachedGrants(name string) (few []authz.Grant, x *grantIndex, ok bool) {
+func (k *cachedKey) cachedGrants(name string) (few []authz.Grant, x *grantIndex, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if x = k.large[name]; x != nil {
@@ -103,7 +103,7 @@ func (k *keyState) cachedGrants(name string) (few []authz.Grant, x *grantIndex, 
 
 // grantList returns the grants on the key that name the grantee, as an index when
 // they are many or large.
-func (s *Service) grantList(ctx context.Context, k *keyState, to grantee) ([]authz.Grant, *grantIndex, error) {
+func (s *Service) grantList(ctx context.Context, k *cachedKey, to grantee) ([]authz.Grant, *grantIndex, error) {
 	name := to.key()
 	if few, x, ok := k.cachedGrants(name); ok {
 		return few, x, nil
@@ -139,7 +139,7 @@ var errManyGrants = errors.New("kms: too many grants to be read by the way")
 
 // readGrants reads the grants on the key that name the grantee, or returns
 // errManyGrants when only few are wanted.
-func (s *Service) readGrants(ctx context.Context, k *keyState, to grantee, few bool) (x *grantIndex, err error) {
+func (s *Service) readGrants(ctx context.Context, k *cachedKey, to grantee, few bool) (x *grantIndex, err error) {
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
 		x = newGrantIndex(s.room.list)
 		n := 0
@@ -164,7 +164,7 @@ func (s *Service) readGrants(ctx context.Context, k *keyState, to grantee, few b
 
 // grantOf returns the one grant of the id if it is a service's, cached with the
 // key.
-func (s *Service) grantOf(ctx context.Context, k *keyState, id string) ([]authz.Grant, error) {
+func (s *Service) grantOf(ctx context.Context, k *cachedKey, id string) ([]authz.Grant, error) {
 	if g, _, ok := k.cachedGrants(id); ok {
 		return g, nil
 	}
@@ -196,7 +196,7 @@ func (s *Service) grantOf(ctx context.Context, k *keyState, id string) ([]authz.
 
 // cacheGrants keeps grants with their key; those that it had go when there are too
 // many.
-func (s *Service) cacheGrants(k *keyState, size int, set func()) {
+func (s *Service) cacheGrants(k *cachedKey, size int, set func()) {
 	k.mu.Lock()
 	before := k.charged
 	if len(k.grants)+len(k.large) >= maxCachedGrantees || k.charged+size > s.room.key {
@@ -217,7 +217,7 @@ func (s *Service) cacheGrants(k *keyState, size int, set func()) {
 // charge counts what a key's grants take more, and drops the keys with large
 // grants, then those with any, when all take more than most. The caller retires
 // what is returned.
-func (c *keyCache) charge(k *keyState, more, most int) (gone []*keyState) {
+func (c *keyCache) charge(k *cachedKey, more, most int) (gone []*cachedKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := epoch(k.Region, k.ID)

@@ -86,8 +86,8 @@ func TestGrantCacheIsBounded(t *testing.T) {
 		sealed := f.encrypted(f.admin(), id, context(i))
 		return second(try(f.by(who), f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: sealed, EncryptionContext: context(i)}))
 	}
-	state := func(id string) *keyState {
-		k, err := f.s.state(f.Context(), region, id)
+	state := func(id string) *cachedKey {
+		k, err := f.s.loadKey(f.Context(), region, id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,10 +156,10 @@ func TestGrantsAreReadOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	found := make([]*keyState, 20)
+	found := make([]*cachedKey, 20)
 	for i := range found {
 		wg.Go(func() {
-			k, err := f.s.state(f.Context(), region, id)
+			k, err := f.s.loadKey(f.Context(), region, id)
 			if err != nil {
 				t.Error(err)
 				return

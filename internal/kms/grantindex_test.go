@@ -195,7 +195,7 @@ func TestTransactionsLeaveNoCache(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantError(t, "after", decrypt(), denied, "")
-			k, err := f.s.state(t.Context(), region, id)
+			k, err := f.s.loadKey(t.Context(), region, id)
 			if err != nil {
 				t.Fatal(err)
 			}

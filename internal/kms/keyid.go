@@ -1,10 +1,15 @@
 package kms
 
 import (
+	"context"
+	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"strings"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/store"
 )
 
 // keyRef is a parsed KeyId: a key or an alias of an account and region.
@@ -97,4 +102,77 @@ func parseKeyRef(text, account, region string, alias bool) (keyRef, error) {
 	}
 	ref.id = resource
 	return ref, nil
+}
+
+// resolve finds the key of a KeyId for the caller in ctx. A key of another
+// account that does not exist is returned with an empty row, so that the
+// evaluator refuses it like one that the caller may not see.
+//
+// Errors: NotFoundException.
+func (s *Service) resolve(ctx context.Context, text string, alias bool) (*cachedKey, keyRef, error) {
+	call := identity.From(ctx)
+	account := callerAccount(ctx)
+	ref, err := parseKeyRef(text, account, call.Region, alias)
+	if err != nil {
+		return nil, ref, err
+	}
+	foreign := ref.account != account
+	if ref.alias != "" {
+		if err := s.followAlias(ctx, &ref); err != nil {
+			if !errors.Is(err, store.ErrNotFound) {
+				return nil, ref, err
+			}
+			if foreign {
+				return &cachedKey{keyRow: keyRow{Account: ref.account, Region: ref.region, ID: ref.alias}}, ref, nil
+			}
+			return nil, ref, kmsapi.NotFoundException("Alias %s is not found.", aliasARN(ref.region, ref.account, ref.alias))
+		}
+	}
+	k, err := s.loadKey(ctx, ref.region, ref.id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && k.Account != ref.account {
+		if foreign {
+			return &cachedKey{keyRow: keyRow{Account: ref.account, Region: ref.region, ID: ref.id}}, ref, nil
+		}
+		return nil, ref, kmsapi.NotFoundException("Key '%s' does not exist", keyARN(ref.region, ref.account, ref.id))
+	}
+	if err != nil {
+		return nil, ref, err
+	}
+	return k, ref, nil
+}
+
+// followAlias replaces the alias of ref by the key it points to.
+func (s *Service) followAlias(ctx context.Context, ref *keyRef) error {
+	get := func() error {
+		return s.Store.View(ctx, func(tx *store.Tx) error {
+			a, err := aliases.Get(tx, ref.region, ref.account, ref.alias)
+			ref.id = a.Target
+			return err
+		})
+	}
+	err := get()
+	if errors.Is(err, store.ErrNotFound) && s.isManagedAlias(ctx, ref) {
+		if err := s.createManagedKey(ctx, ref, s.managedKey(ref)); err != nil {
+			return err
+		}
+		return get()
+	}
+	return err
+}
+
+// newID returns a key id.
+func newID(mrk bool) string {
+	var b [16]byte
+	rand.Read(b[:])
+	if !mrk {
+		b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // a version 4 UUID
+	}
+	return keyIDText(b, mrk)
+}
+
+// newHexID returns 64 random hex digits: the form of grant and material ids.
+func newHexID() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
 }

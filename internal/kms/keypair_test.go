@@ -229,7 +229,7 @@ func TestPrivateKeysAreForgotten(t *testing.T) {
 	use := func(id string) error {
 		return second(try(f.admin(), f, kmsapi.Sign, &kmsapi.SignInput{KeyId: id, Message: []byte("m"), SigningAlgorithm: "ECDSA_SHA_256"}))
 	}
-	cached := func(id string) *keyState {
+	cached := func(id string) *cachedKey {
 		f.s.cache.mu.RLock()
 		defer f.s.cache.mu.RUnlock()
 		return f.s.cache.entries[epoch(region, id)]

@@ -217,7 +217,7 @@ func (s *Service) GetKeyLastUsage(ctx context.Context, in *kmsapi.GetKeyLastUsag
 // A policy whose question cannot be answered allows nothing, and denies.
 //
 // Source: AWS KMS Developer Guide, kms:TrailingDaysWithoutKeyUsage.
-func (s *Service) unusedCondition(ctx context.Context, c authz.Context, k *keyState) {
+func (s *Service) unusedCondition(ctx context.Context, c authz.Context, k *cachedKey) {
 	c.SetLater("kms:TrailingDaysWithoutKeyUsage", func() (string, error) {
 		u, err := s.lastUse(ctx, &k.keyRow)
 		if err != nil {

@@ -71,7 +71,7 @@ func (s *Service) VerifyMac(ctx context.Context, in *kmsapi.VerifyMacInput) (*km
 }
 
 // macKey resolves a key and checks that it makes MACs of the algorithm.
-func (s *Service) macKey(ctx context.Context, id string, a kmsapi.MacAlgorithmSpec, operation string) (*keyState, error) {
+func (s *Service) macKey(ctx context.Context, id string, a kmsapi.MacAlgorithmSpec, operation string) (*cachedKey, error) {
 	k, _, err := s.resolve(ctx, id, true)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (s *Service) macKey(ctx context.Context, id string, a kmsapi.MacAlgorithmSp
 	return k, nil
 }
 
-func (s *Service) mac(ctx context.Context, k *keyState, a kmsapi.MacAlgorithmSpec, text []byte) ([]byte, error) {
+func (s *Service) mac(ctx context.Context, k *cachedKey, a kmsapi.MacAlgorithmSpec, text []byte) ([]byte, error) {
 	o, _, err := s.openCurrent(ctx, k)
 	if err != nil {
 		return nil, err

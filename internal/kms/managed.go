@@ -92,7 +92,7 @@ func (s *Service) associate(ctx context.Context, text string) error {
 		return err
 	}
 	row := s.managedKey(&ref)
-	k := &keyState{keyRow: *row, policy: readPolicy(row), aliases: []string{ref.alias}, aliased: true, grants: map[string][]authz.Grant{}}
+	k := &cachedKey{keyRow: *row, policy: readPolicy(row), aliases: []string{ref.alias}, aliased: true, grants: map[string][]authz.Grant{}}
 	check, err := s.check(ctx, k, ref, call{action: "kms:DescribeKey"}, nil)
 	if err != nil {
 		return err

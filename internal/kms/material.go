@@ -179,7 +179,7 @@ func privateAEAD(backing secret.Key) (cipher.AEAD, error) {
 }
 
 // openCurrent opens the version that encrypts and signs. The caller calls done.
-func (s *Service) openCurrent(ctx context.Context, k *keyState) (*opened, *materialRow, error) {
+func (s *Service) openCurrent(ctx context.Context, k *cachedKey) (*opened, *materialRow, error) {
 	m := k.current()
 	if m == nil {
 		return nil, nil, kmsapi.KMSInvalidStateException("%s has no key material.", k.arn())
@@ -190,7 +190,7 @@ func (s *Service) openCurrent(ctx context.Context, k *keyState) (*opened, *mater
 
 // open returns a version of the key's material, ready for use. The caller calls
 // done.
-func (s *Service) open(ctx context.Context, k *keyState, m *materialRow) (*opened, error) {
+func (s *Service) open(ctx context.Context, k *cachedKey, m *materialRow) (*opened, error) {
 	for {
 		o, err := s.opened(k, m)
 		if !errors.Is(err, envelope.ErrErased) {
@@ -198,7 +198,7 @@ func (s *Service) open(ctx context.Context, k *keyState, m *materialRow) (*opene
 		}
 		// An erasure of other keys has wrapped this one anew since k was read;
 		// one that was erased stays as it is.
-		fresh, rerr := s.state(ctx, k.Region, k.ID)
+		fresh, rerr := s.loadKey(ctx, k.Region, k.ID)
 		if rerr != nil {
 			return nil, errors.Join(err, rerr)
 		}
@@ -211,7 +211,7 @@ func (s *Service) open(ctx context.Context, k *keyState, m *materialRow) (*opene
 }
 
 // opened opens a version once: parsing an RSA key costs as much as a signature.
-func (s *Service) opened(k *keyState, m *materialRow) (*opened, error) {
+func (s *Service) opened(k *cachedKey, m *materialRow) (*opened, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if o := k.materials[m.ID]; o != nil {
@@ -243,7 +243,7 @@ func (s *Service) opened(k *keyState, m *materialRow) (*opened, error) {
 
 // retire ends the cache's hold on the key's material. Requests that have k still
 // may go on to open it, each for itself.
-func (k *keyState) retire() {
+func (k *cachedKey) retire() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.retired = true

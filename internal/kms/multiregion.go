@@ -158,30 +158,6 @@ func (set *keySet) place(primary string, replicas []string) {
 	}
 }
 
-// updateSet is update for a change of what the keys of a set share.
-func (s *Service) updateSet(ctx context.Context, id string, fn func(tx *store.Tx, set *keySet) error) error {
-	ref, err := s.refOf(ctx, id)
-	if err != nil {
-		return err
-	}
-	var changed *keySet
-	defer func() { s.forgetSet(changed) }()
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		set, err := readSet(tx, ref.region, ref.id)
-		if isNotFound(err) {
-			return kmsapi.NotFoundException("Key '%s' does not exist", keyARN(ref.region, ref.account, ref.id))
-		}
-		if err != nil {
-			return err
-		}
-		changed = set
-		if err := fn(tx, set); err != nil {
-			return err
-		}
-		return set.put(tx)
-	})
-}
-
 // forgetSet is forget for every key of a set.
 func (s *Service) forgetSet(set *keySet) {
 	if set == nil {

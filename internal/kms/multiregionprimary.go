@@ -55,7 +55,7 @@ func (s *Service) UpdatePrimaryRegion(ctx context.Context, in *kmsapi.UpdatePrim
 		return nil, err
 	}
 	there := elsewhereOf(ctx, in.PrimaryRegion)
-	next, err := s.state(there, in.PrimaryRegion, k.ID)
+	next, err := s.loadKey(there, in.PrimaryRegion, k.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func readable(o *opened) bool {
 }
 
 // opening opens the current material of a key as a request does.
-func (f *fixture) opening(k *keyState) *opened {
+func (f *fixture) opening(k *cachedKey) *opened {
 	f.Helper()
 	o, _, err := f.s.openCurrent(f.admin(), k)
 	if err != nil {
@@ -58,9 +58,9 @@ func (f *fixture) opening(k *keyState) *opened {
 	return o
 }
 
-func (f *fixture) stateOf(id string) *keyState {
+func (f *fixture) stateOf(id string) *cachedKey {
 	f.Helper()
-	k, err := f.s.state(f.admin(), region, id)
+	k, err := f.s.loadKey(f.admin(), region, id)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestForgottenWays(t *testing.T) {
 		id := f.key("")
 		var o *opened
 		err := f.store.Update(f.admin(), func(tx *store.Tx) error {
-			k, err := f.s.state(tx.Context(f.admin()), region, id)
+			k, err := f.s.loadKey(tx.Context(f.admin()), region, id)
 			if err == nil {
 				o, _, err = f.s.openCurrent(f.admin(), k)
 			}

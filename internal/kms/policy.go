@@ -118,7 +118,7 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 	}
 	next := putPolicyCall(&kmsapi.PutKeyPolicyInput{}) // with what the next change will ask for
 	next.action = "kms:PutKeyPolicy"
-	check, err := s.check(ctx, &keyState{keyRow: *k, policy: p.Bind(ids), grants: map[string][]authz.Grant{}}, keyRef{}, next, nil)
+	check, err := s.check(ctx, &cachedKey{keyRow: *k, policy: p.Bind(ids), grants: map[string][]authz.Grant{}}, keyRef{}, next, nil)
 	if err != nil {
 		return err
 	}

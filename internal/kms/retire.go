@@ -72,7 +72,7 @@ func (s *Service) retireGrantChecks(ctx context.Context, in *kmsapi.RetireGrantI
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.state(ctx, g.Region, g.KeyID)
+	k, err := s.loadKey(ctx, g.Region, g.KeyID)
 	if isNotFound(err) {
 		return nil, kmsapi.NotFoundException("Grant ID %s not found", g.ID) // erased meanwhile
 	}

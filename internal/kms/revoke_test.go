@@ -139,7 +139,7 @@ func TestCachesAreBounded(t *testing.T) {
 	id := f.key("")
 	f.role(home, "worker", doc(allow("kms:Encrypt")))
 	base := *f.session(home, "worker", "s")
-	k, err := f.s.state(f.Context(), region, id)
+	k, err := f.s.loadKey(f.Context(), region, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestCachesAreBounded(t *testing.T) {
 		t.Errorf("a key caches the grants of %d names, the limit is %d", n, maxCachedGrantees)
 	}
 	for range 10 {
-		_, err := f.s.state(f.Context(), region, newID(false))
+		_, err := f.s.loadKey(f.Context(), region, newID(false))
 		if !isNotFound(err) {
 			t.Fatalf("an unknown key: %v", err)
 		}

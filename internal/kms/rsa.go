@@ -27,7 +27,7 @@ func oaepHash(a kmsapi.EncryptionAlgorithmSpec) hash.Hash {
 
 // checkOAEP checks that a key has an asymmetric encryption algorithm and that
 // the request fits it.
-func checkOAEP(k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string) error {
+func checkOAEP(k *cachedKey, a kmsapi.EncryptionAlgorithmSpec, ec map[string]string) error {
 	if sp, _ := specOf(k.Spec); !slices.Contains(sp.encryption, a) {
 		return incompatible(a, k)
 	}
@@ -43,7 +43,7 @@ func checkOAEP(k *keyState, a kmsapi.EncryptionAlgorithmSpec, ec map[string]stri
 // fits refuses a plaintext that is too long for an RSA key and its padding.
 //
 // Source: RFC 8017, section 7.1.1.
-func fits(k *keyState, a kmsapi.EncryptionAlgorithmSpec, plaintext []byte) error {
+func fits(k *cachedKey, a kmsapi.EncryptionAlgorithmSpec, plaintext []byte) error {
 	if a == symmetric {
 		return nil // the shape of the request bounds it
 	}
@@ -58,7 +58,7 @@ func fits(k *keyState, a kmsapi.EncryptionAlgorithmSpec, plaintext []byte) error
 }
 
 // rsaKey returns the key's RSA key and what it lies in, for the caller to call done.
-func (s *Service) rsaKey(ctx context.Context, k *keyState) (*rsa.PrivateKey, *opened, error) {
+func (s *Service) rsaKey(ctx context.Context, k *cachedKey) (*rsa.PrivateKey, *opened, error) {
 	o, _, err := s.openCurrent(ctx, k)
 	if err != nil {
 		return nil, nil, err
@@ -72,7 +72,7 @@ func (s *Service) rsaKey(ctx context.Context, k *keyState) (*rsa.PrivateKey, *op
 }
 
 // encryptRSA gives the bare RSA ciphertext, as long as the modulus.
-func (s *Service) encryptRSA(ctx context.Context, k *keyState, a kmsapi.EncryptionAlgorithmSpec, plaintext []byte) ([]byte, error) {
+func (s *Service) encryptRSA(ctx context.Context, k *cachedKey, a kmsapi.EncryptionAlgorithmSpec, plaintext []byte) ([]byte, error) {
 	key, o, err := s.rsaKey(ctx, k)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (s *Service) encryptRSA(ctx context.Context, k *keyState, a kmsapi.Encrypti
 // answer.
 //
 // Source: RFC 8017, section 7.1.2: it is as long as the modulus.
-func (s *Service) decryptRSA(ctx context.Context, k *keyState, a kmsapi.EncryptionAlgorithmSpec, ciphertext []byte) ([]byte, error) {
+func (s *Service) decryptRSA(ctx context.Context, k *cachedKey, a kmsapi.EncryptionAlgorithmSpec, ciphertext []byte) ([]byte, error) {
 	key, o, err := s.rsaKey(ctx, k)
 	if err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ type message struct {
 }
 
 // check refuses what the key cannot sign.
-func (m *message) check(k *keyState, operation string) error {
+func (m *message) check(k *cachedKey, operation string) error {
 	if err := serves(k, kmsapi.KeyUsageTypeSignVerify, operation); err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (m *message) check(k *keyState, operation string) error {
 	return nil
 }
 
-func (m *message) checkMLDSA(k *keyState) error {
+func (m *message) checkMLDSA(k *cachedKey) error {
 	switch {
 	case m.kind == kmsapi.MessageTypeDigest:
 		return m.misplaced(k)
@@ -148,7 +148,7 @@ func (m *message) checkMLDSA(k *keyState) error {
 	return nil
 }
 
-func (m *message) misplaced(k *keyState) error {
+func (m *message) misplaced(k *cachedKey) error {
 	return kmsapi.ValidationException("Message type %s is incompatible with key spec %s.", m.kind, k.Spec)
 }
 

@@ -141,7 +141,7 @@ func algorithmsOf(k *keyRow, m *kmsapi.KeyMetadata) {
 //
 // Errors: DisabledException, KMSInvalidStateException, InvalidKeyUsageException;
 // UnsupportedOperationException in FIPS 140 mode.
-func serves(k *keyState, usage kmsapi.KeyUsageType, operation string) error {
+func serves(k *cachedKey, usage kmsapi.KeyUsageType, operation string) error {
 	if err := usable(&k.keyRow); err != nil {
 		return err
 	}
@@ -155,6 +155,6 @@ func serves(k *keyState, usage kmsapi.KeyUsageType, operation string) error {
 }
 
 // incompatible is the answer to an algorithm that keys of the spec do not have.
-func incompatible[A ~string](algorithm A, k *keyState) error {
+func incompatible[A ~string](algorithm A, k *cachedKey) error {
 	return kmsapi.InvalidKeyUsageException("Algorithm %s is incompatible with key spec %s.", algorithm, k.Spec)
 }

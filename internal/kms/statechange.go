@@ -42,7 +42,7 @@ func (k *keyRow) changeDue(now time.Time) bool {
 }
 
 // mustChange is changeDue for a key in the cache.
-func (s *Service) mustChange(k *keyState) bool {
+func (s *Service) mustChange(k *cachedKey) bool {
 	return !k.changes.IsZero() && !s.Now().Before(k.changes)
 }
 

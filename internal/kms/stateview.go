@@ -17,7 +17,7 @@ import (
 //
 // Errors: NotFoundException.
 func (s *Service) StateAt(ctx context.Context, region, id string, at time.Time) (kmsapi.KeyState, error) {
-	k := &keyState{}
+	k := &cachedKey{}
 	err := s.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		k.keyRow, err = keys.Get(tx, region, id)

@@ -106,8 +106,8 @@ func TestStateAtOfExternalKeys(t *testing.T) {
 	f, _, keyStore, id := newExternal(t)
 	want := func(what string, want kmsapi.KeyState) {
 		t.Helper()
-		if got, err := f.s.StateAt(t.Context(), region, id, f.now()); err != nil || got != want || f.keyState(id) != want {
-			t.Errorf("%s: %s, %v, DescribeKey says %s, want %s", what, got, err, f.keyState(id), want)
+		if got, err := f.s.StateAt(t.Context(), region, id, f.now()); err != nil || got != want || f.cachedKey(id) != want {
+			t.Errorf("%s: %s, %v, DescribeKey says %s, want %s", what, got, err, f.cachedKey(id), want)
 		}
 	}
 	want("connected", "Enabled")

@@ -107,7 +107,7 @@ func proxyRequest(ctx context.Context, operation, keyARN string) xks.Request {
 // the key is Unavailable unless it is about to be deleted.
 //
 // Source: AWS KMS Developer Guide, "Disconnect an external key store".
-func (s *Service) joinStore(ctx context.Context, k *keyState) error {
+func (s *Service) joinStore(ctx context.Context, k *cachedKey) error {
 	if !k.external() {
 		return nil
 	}
@@ -128,18 +128,18 @@ func (s *Service) joinStore(ctx context.Context, k *keyState) error {
 }
 
 // current reports whether neither the key nor its store has changed since k was read.
-func (s *Service) current(k *keyState) bool {
+func (s *Service) current(k *cachedKey) bool {
 	return s.Store.Epoch(epoch(k.Region, k.ID)) == k.epoch && s.connectedAsRead(k)
 }
 
 // connectedAsRead is current for the store alone.
-func (s *Service) connectedAsRead(k *keyState) bool {
+func (s *Service) connectedAsRead(k *cachedKey) bool {
 	return !k.external() || s.Store.Epoch(storeEpoch(k.Region, k.KeyStore)) == k.storeEpoch
 }
 
 // recordExternal names the external key in the record. ReEncrypt may have two,
 // told apart by side as their key material is.
-func recordExternal(ctx context.Context, k *keyState, operation, side string) {
+func recordExternal(ctx context.Context, k *cachedKey, operation, side string) {
 	e := audit.From(ctx)
 	if operation == "ReEncrypt" {
 		e.Additional(side+"CustomKeyStoreId", k.KeyStore)
@@ -157,7 +157,7 @@ func recordExternal(ctx context.Context, k *keyState, operation, side string) {
 //
 // Source: AWS KMS Developer Guide, "How external key stores work", Double
 // encryption.
-func (s *Service) sealExternal(ctx context.Context, k *keyState, backing secret.Key, m *materialRow, ec map[string]string, plaintext []byte, operation string) ([]byte, error) {
+func (s *Service) sealExternal(ctx context.Context, k *cachedKey, backing secret.Key, m *materialRow, ec map[string]string, plaintext []byte, operation string) ([]byte, error) {
 	recordExternal(ctx, k, operation, "destination")
 	header, inner, err := sealInner(backing, k.ID, m.ID, ec, plaintext)
 	if err != nil {
@@ -174,7 +174,7 @@ func (s *Service) sealExternal(ctx context.Context, k *keyState, backing secret.
 // is the inner one.
 //
 // Errors: KMSInvalidStateException for whatever the proxy refuses.
-func (s *Service) openExternal(ctx context.Context, k *keyState, b *blob, ec map[string]string, operation string) error {
+func (s *Service) openExternal(ctx context.Context, k *cachedKey, b *blob, ec map[string]string, operation string) error {
 	recordExternal(ctx, k, operation, "source")
 	inner, err := s.Proxies.Decrypt(ctx, k.keyStore.proxy(), k.XksKeyID, proxyRequest(ctx, operation, k.arn()), b.external, outerAAD(b.header, ec))
 	if err != nil {
