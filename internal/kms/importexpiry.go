@@ -67,10 +67,11 @@ func (s *Service) deleteMaterial(tx *store.Tx, set *keySet, id string) error {
 
 // discard takes material out of its version and queues the erasure of its copies.
 func (s *Service) discard(tx *store.Tx, k *keyRow, m *materialRow) error {
+	m.ValidTo = time.Time{}
 	if m.Wrapped == nil {
 		return nil
 	}
-	m.Wrapped, m.Private, m.Public, m.ValidTo = nil, nil, nil, time.Time{}
+	m.Wrapped, m.Private, m.Public = nil, nil, nil
 	e := erasureRow{ID: newHexID(), Region: k.Region, KeyID: k.ID, MaterialID: m.ID}
 	return erasures.Put(tx, e, e.Region, e.KeyID, e.ID)
 }

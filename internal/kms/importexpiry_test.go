@@ -414,3 +414,16 @@ func TestUnreadableWrappingKey(t *testing.T) {
 		t.Errorf("%d rows are left", len(left))
 	}
 }
+
+// TestExpiryOfMissingMaterial: an expiry date of material that is not there ends
+// like any other; the key is not changed for ever.
+func TestExpiryOfMissingMaterial(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.key("")
+	f.plant(id, func(k *keyRow) { k.Materials[0].Wrapped, k.Materials[0].ValidTo = nil, f.now().Add(-time.Hour) })
+	out, err := try(f.admin(), f, kmsapi.DescribeKey, &kmsapi.DescribeKeyInput{KeyId: id})
+	if err != nil || out.KeyMetadata.KeyState != "PendingImport" {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
