@@ -70,18 +70,6 @@ func (f *fixture) importTokenIn(region, id string, a kmsapi.AlgorithmSpec) []byt
 	return []byte(token)
 }
 
-func (f *fixture) rowIn(region, id string) (k keyRow) {
-	f.Helper()
-	err := f.store.View(f.Context(), func(tx *store.Tx) (err error) {
-		k, err = keys.Get(tx, region, id)
-		return err
-	})
-	if err != nil {
-		f.Fatal(err)
-	}
-	return k
-}
-
 // tryImport imports material; more changes the request.
 func (f *fixture) tryImport(id string, material []byte, more func(*kmsapi.ImportKeyMaterialInput)) (*kmsapi.ImportKeyMaterialOutput, error) {
 	f.Helper()

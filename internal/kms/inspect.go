@@ -15,7 +15,11 @@ import (
 // Facts is what the operator of the server is shown of a key.
 type Facts struct {
 	ARN, ID, Account, Region, Description string
-	State, Spec, Usage, Origin, Manager   string
+	State                                 kmsapi.KeyState // as DescribeKey would show it
+	Spec                                  kmsapi.KeySpec
+	Usage                                 kmsapi.KeyUsageType
+	Origin                                kmsapi.OriginType
+	Manager                               kmsapi.KeyManagerType
 	Created, DeletionDate                 time.Time // DeletionDate is zero unless one is set
 	MultiRegion                           bool
 	Aliases                               []string
@@ -103,8 +107,8 @@ func (s *Service) InspectAll(ctx context.Context, account, region string, after 
 
 func (s *Service) facts(ctx context.Context, k *keyRow) (*Facts, error) {
 	f := &Facts{
-		ARN: k.arn(), ID: k.ID, Account: k.Account, Region: k.Region, Description: k.Description, State: string(k.State), Spec: string(k.Spec),
-		Usage: string(k.Usage), Origin: string(k.Origin), Manager: string(k.Manager), Created: k.Created, DeletionDate: k.DeletionDate,
+		ARN: k.arn(), ID: k.ID, Account: k.Account, Region: k.Region, Description: k.Description, Spec: k.Spec,
+		Usage: k.Usage, Origin: k.Origin, Manager: k.Manager, Created: k.Created, DeletionDate: k.DeletionDate,
 		MultiRegion: k.MultiRegion, Grants: k.GrantCount, Aliases: []string{}, Principals: []string{},
 	}
 	err := s.Store.View(ctx, func(tx *store.Tx) error {
@@ -121,6 +125,9 @@ func (s *Service) facts(ctx context.Context, k *keyRow) (*Facts, error) {
 		return nil, fmt.Errorf("kms: read aliases: %w", err)
 	}
 	slices.Sort(f.Aliases)
+	if f.State, err = s.shownState(ctx, k); err != nil {
+		return nil, err
+	}
 	if p, err := authz.ParseStored(authz.KeyPolicy, []byte(k.Policy)); err == nil {
 		for _, ref := range p.Principals() {
 			if !slices.Contains(f.Principals, ref.Value) {

@@ -310,7 +310,12 @@ func (f *fixture) plant(id string, fn func(*keyRow)) {
 	}
 }
 
-func (f *fixture) row(id string) (k keyRow) {
+func (f *fixture) row(id string) keyRow {
+	f.Helper()
+	return f.rowIn(region, id)
+}
+
+func (f *fixture) rowIn(region, id string) (k keyRow) {
 	f.Helper()
 	err := f.store.View(f.Context(), func(tx *store.Tx) (err error) {
 		k, err = keys.Get(tx, region, id)

@@ -58,7 +58,7 @@ func (f *fixture) opening(k *cachedKey) *opened {
 	return o
 }
 
-func (f *fixture) stateOf(id string) *cachedKey {
+func (f *fixture) cached(id string) *cachedKey {
 	f.Helper()
 	k, err := f.s.loadKey(f.admin(), region, id)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestMaterialIsErasedAfterUse(t *testing.T) {
 			continue
 		}
 		id := f.newKey(c.spec, c.usage)
-		k := f.stateOf(id)
+		k := f.cached(id)
 		one, two := f.opening(k), f.opening(k)
 		if one != two {
 			t.Errorf("%s: the key is opened twice", c.spec)
@@ -109,7 +109,7 @@ func TestMaterialIsErasedAfterUse(t *testing.T) {
 		if readable(two) || readable(late) {
 			t.Errorf("%s: the material is there after its last use", c.spec)
 		}
-		again := f.stateOf(id)
+		again := f.cached(id)
 		o := f.opening(again)
 		o.done()
 		if again == k || !readable(o) {
@@ -152,7 +152,7 @@ func TestForgottenWays(t *testing.T) {
 			f := newFixture(t)
 			id := f.key("")
 			f.encrypted(f.admin(), id, nil)
-			o := f.opening(f.stateOf(id))
+			o := f.opening(f.cached(id))
 			o.done()
 			if !readable(o) {
 				t.Fatal("the material was not cached")
@@ -235,7 +235,7 @@ func TestMaterialInUse(t *testing.T) {
 // BenchmarkOpened is what opening cached material and being done with it costs.
 func BenchmarkOpened(b *testing.B) {
 	f := newFixture(b)
-	ctx, k := f.admin(), f.stateOf(f.key(""))
+	ctx, k := f.admin(), f.cached(f.key(""))
 	f.opening(k).done()
 	b.ReportAllocs()
 	for b.Loop() {

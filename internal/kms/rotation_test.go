@@ -26,7 +26,7 @@ func TestRotationStatusWhilePendingDeletion(t *testing.T) {
 		must(f.admin(), f, kmsapi.EnableKeyRotation, &kmsapi.EnableKeyRotationInput{KeyId: c.key, RotationPeriodInDays: new(int32(90))})
 		next := *status().NextRotationDate
 		must(f.admin(), f, kmsapi.ScheduleKeyDeletion, &kmsapi.ScheduleKeyDeletionInput{KeyId: c.key})
-		if got := f.cachedKey(c.key); got != c.pending {
+		if got := f.shown(c.key); got != c.pending {
 			t.Fatalf("%s: state %s", c.name, got)
 		}
 		if got := status(); *got.KeyRotationEnabled || got.NextRotationDate != nil || got.RotationPeriodInDays != nil {

@@ -7,34 +7,21 @@ import (
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/audit"
-	"github.com/sagekeep/sagekeep/internal/store"
 )
 
-// StateAt returns the state that DescribeKey would show of a key at an instant: a
-// row keeps its former state until somebody meets the key, see keyRow.turns. Of a
-// key in an external key store it looks at the connection as it is now. It is for
-// the operator: nobody is asked, and nothing is written.
-//
-// Errors: NotFoundException.
-func (s *Service) StateAt(ctx context.Context, region, id string, at time.Time) (kmsapi.KeyState, error) {
-	k := &cachedKey{}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
-		var err error
-		k.keyRow, err = keys.Get(tx, region, id)
-		return err
-	})
-	if isNotFound(err) {
-		return "", kmsapi.NotFoundException("Key '%s' does not exist", id)
+// shownState returns the state that DescribeKey would show of a key now: a row keeps
+// its former state until somebody meets the key, see keyRow.nextChange. Nothing is
+// written. The row is the caller's own copy and of no use afterwards.
+func (s *Service) shownState(ctx context.Context, row *keyRow) (kmsapi.KeyState, error) {
+	k := &cachedKey{keyRow: *row}
+	now := s.Now()
+	s.settle(audit.NewPending(), &keySet{keyRow: &k.keyRow}, now)
+	k.lapse(now)
+	if err := s.joinStore(ctx, k); err != nil {
+		return "", fmt.Errorf("kms: read the state of key %s: %w", k.ID, err)
 	}
-	if err == nil {
-		s.settle(audit.NewPending(), &keySet{keyRow: &k.keyRow}, at)
-		k.lapse(at)
-		if err = s.joinStore(ctx, k); err == nil && s.lacksEpoch(&k.keyRow) {
-			s.lose(&k.keyRow)
-		}
-	}
-	if err != nil {
-		return "", fmt.Errorf("kms: read the state of key %s: %w", id, err)
+	if s.lacksEpoch(&k.keyRow) {
+		s.lose(&k.keyRow)
 	}
 	return k.State, nil
 }

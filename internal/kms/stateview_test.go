@@ -7,9 +7,9 @@ import (
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 )
 
-// TestStateAt: a row that nobody has met since it changed shows the state that
+// TestShownState: a row that nobody has met since it changed shows the state that
 // DescribeKey then shows, and is not written.
-func TestStateAt(t *testing.T) {
+func TestShownState(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
@@ -85,12 +85,11 @@ func TestStateAt(t *testing.T) {
 			id, in, wait := c.make(f)
 			f.pass(wait)
 			for range 2 { // it leaves the row as it is
-				got, err := f.s.StateAt(t.Context(), in, id, f.now())
-				if err != nil || got != c.shown {
-					t.Errorf("StateAt: %s, %v, want %s", got, err, c.shown)
+				if facts, err := f.s.Inspect(t.Context(), home, in, id); err != nil || facts.State != c.shown {
+					t.Errorf("Inspect: %+v, %v, want %s", facts, err, c.shown)
 				}
-				if facts, err := f.s.Inspect(t.Context(), home, in, id); err != nil || facts.State != string(c.stored) {
-					t.Fatalf("the row says %+v, %v, want %s", facts, err, c.stored)
+				if row := f.rowIn(in, id); row.State != c.stored {
+					t.Fatalf("the row says %s, want %s", row.State, c.stored)
 				}
 			}
 			if m := f.describeIn(in, id); m.KeyState != c.shown {
@@ -100,14 +99,14 @@ func TestStateAt(t *testing.T) {
 	}
 }
 
-// TestStateAtOfExternalKeys: the connection of its store decides.
-func TestStateAtOfExternalKeys(t *testing.T) {
+// TestShownStateOfExternalKeys: the connection of its store decides.
+func TestShownStateOfExternalKeys(t *testing.T) {
 	t.Parallel()
 	f, _, keyStore, id := newExternal(t)
 	want := func(what string, want kmsapi.KeyState) {
 		t.Helper()
-		if got, err := f.s.StateAt(t.Context(), region, id, f.now()); err != nil || got != want || f.cachedKey(id) != want {
-			t.Errorf("%s: %s, %v, DescribeKey says %s, want %s", what, got, err, f.cachedKey(id), want)
+		if facts, err := f.s.Inspect(t.Context(), home, region, id); err != nil || facts.State != want || f.shown(id) != want {
+			t.Errorf("%s: %+v, %v, DescribeKey says %s, want %s", what, facts, err, f.shown(id), want)
 		}
 	}
 	want("connected", "Enabled")
@@ -115,6 +114,4 @@ func TestStateAtOfExternalKeys(t *testing.T) {
 	want("disconnected", "Unavailable")
 	f.connectStore(keyStore)
 	want("connected again", "Enabled")
-	_, err := f.s.StateAt(t.Context(), elsewhere, id, f.now())
-	wantError(t, "in another Region", err, "NotFoundException", "Key '"+id+"' does not exist")
 }

@@ -31,7 +31,7 @@ func newExternal(t testing.TB) (f *fixture, p *xkstest.Proxy, store, key string)
 	return f, p, store, f.externalKey(store, "k1")
 }
 
-func (f *fixture) cachedKey(id string) kmsapi.KeyState {
+func (f *fixture) shown(id string) kmsapi.KeyState {
 	f.Helper()
 	return must(f.admin(), f, kmsapi.DescribeKey, &kmsapi.DescribeKeyInput{KeyId: id}).KeyMetadata.KeyState
 }
@@ -303,7 +303,7 @@ func TestUnavailableKeys(t *testing.T) {
 		if len(p.Seen()) != seen {
 			t.Errorf("%s: the proxy was asked", what)
 		}
-		if got := f.cachedKey(id); got != kmsapi.KeyStateUnavailable {
+		if got := f.shown(id); got != kmsapi.KeyStateUnavailable {
 			t.Errorf("%s: key state %s", what, got)
 		}
 	}
@@ -324,7 +324,7 @@ func TestUnavailableKeys(t *testing.T) {
 	p.Answer("health", nil)
 	f.disconnectStore(store)
 	f.connectStore(store)
-	if got := f.cachedKey(id); got != kmsapi.KeyStateDisabled {
+	if got := f.shown(id); got != kmsapi.KeyStateDisabled {
 		t.Errorf("DisableKey has no effect later: %s", got)
 	}
 	must(ctx, f, kmsapi.EnableKey, &kmsapi.EnableKeyInput{KeyId: id})
@@ -341,7 +341,7 @@ func TestUnavailableKeys(t *testing.T) {
 	// deletion: the store goes after its keys
 	f.disconnectStore(store)
 	f.schedule(id)
-	if got := f.cachedKey(id); got != kmsapi.KeyStatePendingDeletion {
+	if got := f.shown(id); got != kmsapi.KeyStatePendingDeletion {
 		t.Errorf("scheduled, but %s", got)
 	}
 	del := func() error {

@@ -66,7 +66,7 @@ func TestUnavailableExternalKeys(t *testing.T) {
 		if s == nil {
 			continue
 		}
-		if got := f.cachedKey(s.key); got != kmsapi.KeyStateUnavailable {
+		if got := f.shown(s.key); got != kmsapi.KeyStateUnavailable {
 			t.Fatalf("%s: the key is %s", row.operation, got)
 		}
 		seen := len(p.Seen())

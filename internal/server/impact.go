@@ -272,9 +272,7 @@ func (s *Server) keyImpact(ctx context.Context, in ImpactInput) (*Impact, error)
 	parts := s.impactParts()
 	at, cursor := 0, []byte(nil)
 	if in.Next == "" {
-		if out.Key, err = s.impactKey(ctx, f); err != nil {
-			return nil, err
-		}
+		out.Key = impactKey(f)
 	} else if at, cursor, err = parseImpactNext(parts, in.Next); err != nil {
 		return nil, err
 	}
@@ -304,25 +302,19 @@ func parseImpactNext(parts []impactPart, text string) (at int, cursor []byte, er
 	return at, cursor, nil
 }
 
-// impactKey renders a key as it is now.
-//
-// Errors: NotFoundException for one that was erased meanwhile.
-func (s *Server) impactKey(ctx context.Context, f *kms.Facts) (*ImpactKey, error) {
-	state, err := s.kms.StateAt(ctx, f.Region, f.ID, s.registry.Now())
-	if err != nil {
-		return nil, err
-	}
+func impactKey(f *kms.Facts) *ImpactKey {
 	k := &ImpactKey{
-		ARN: f.ARN, Description: f.Description, State: string(state), Spec: f.Spec, Usage: f.Usage, Origin: f.Origin, Manager: f.Manager,
+		ARN: f.ARN, Description: f.Description, State: string(f.State), Spec: string(f.Spec), Usage: string(f.Usage),
+		Origin: string(f.Origin), Manager: string(f.Manager),
 		MultiRegion: f.MultiRegion, Created: f.Created, Aliases: f.Aliases, GrantCount: f.Grants,
 	}
-	if state == kmsapi.KeyStatePendingDeletion && !f.DeletionDate.IsZero() {
+	if f.State == kmsapi.KeyStatePendingDeletion && !f.DeletionDate.IsZero() {
 		k.DeletionDate = &f.DeletionDate
 	}
 	if u := f.LastUse; u.Operation != "" {
 		k.LastUsage = &ImpactLastUse{Operation: u.Operation, Time: u.At, EventID: u.EventID, RequestID: u.RequestID}
 	}
-	return k, nil
+	return k
 }
 
 func (s *Server) impactPolicies(ctx context.Context, f *kms.Facts, _ int, _ []byte, out *Impact) ([]byte, error) {
