@@ -79,24 +79,34 @@ func parseBlob(b []byte) (blob, error) {
 
 // sealBlob encrypts plaintext under the backing key for the encryption context.
 func sealBlob(hbk secret.Key, keyID, material string, ec map[string]string, plaintext []byte) ([]byte, error) {
+	out, err := newHeader(blobVersion, keyID, material, blobOverhead+len(plaintext))
+	if err != nil {
+		return nil, err
+	}
+	aead, err := messageKey(hbk, out[26:42])
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(out, nil, plaintext, blobAAD(out[:blobHeaderSize], ec)), nil
+}
+
+// newHeader makes the header of a blob with a new nonce, in a slice with room for
+// size bytes.
+func newHeader(version byte, keyID, material string, size int) ([]byte, error) {
 	id, mrk, ok := keyIDBytes(keyID)
 	hint, err := hex.DecodeString(material)
 	if !ok || err != nil || len(hint) < materialHint {
 		return nil, fmt.Errorf("kms: bad key id %q or material id", keyID)
 	}
-	out := make([]byte, blobHeaderSize, blobOverhead+len(plaintext))
-	out[0] = blobVersion
+	out := make([]byte, blobHeaderSize, size)
+	out[0] = version
 	if mrk {
 		out[1] = blobMRK
 	}
 	copy(out[2:], id[:])
 	copy(out[18:], hint[:materialHint])
 	rand.Read(out[26:42])
-	aead, err := messageKey(hbk, out[26:42])
-	if err != nil {
-		return nil, err
-	}
-	return aead.Seal(out, nil, plaintext, blobAAD(out[:blobHeaderSize], ec)), nil
+	return out, nil
 }
 
 // open decrypts a parsed blob, or returns errBlob.

@@ -92,22 +92,65 @@ func noUnlessSaid(flag **bool) {
 // FIPS 140 mode also for specs outside the module; ThrottlingException when too
 // many wait for an RSA key.
 func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*kmsapi.CreateKeyOutput, error) {
-	call := identity.From(ctx)
-	if in.CustomerMasterKeySpec != "" && in.KeySpec != kmsapi.KeySpec(in.CustomerMasterKeySpec) {
-		return nil, kmsapi.ValidationException("You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
-	}
-	if err := checkKeyStoreMembers(in); err != nil {
+	if err := checkCreate(in); err != nil {
 		return nil, err
 	}
-	if err := checkUsage(in.KeySpec, in.KeyUsage); err != nil {
+	k, err := s.draftKey(ctx, in)
+	if err != nil {
 		return nil, err
 	}
-	if in.Origin == kmsapi.OriginTypeExternal {
-		if err := importable(in.KeySpec); err != nil {
+	if in.CustomKeyStoreId != nil {
+		home, err := s.findExternalKey(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		k.KeyStore, k.XksKeyID = home.ID, *in.XksKeyId
+	}
+	if in.Origin != kmsapi.OriginTypeExternal {
+		fresh, err := s.makeMaterial(ctx, k.Spec)
+		defer fresh.erase()
+		if err != nil {
+			return nil, err
+		}
+		s.wrapping.RLock()
+		defer s.wrapping.RUnlock()
+		if err := s.addMaterial(k, "", &fresh); err != nil {
 			return nil, err
 		}
 	}
-	k := keyRow{
+	out := &kmsapi.CreateKeyOutput{KeyMetadata: metadata(k)}
+	audit.From(ctx).AddResource(k.Account, resourceType, k.arn())
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		protocol.Respond(ctx, kmsapi.CreateKey, out)
+		return s.putNewKey(ctx, tx, k)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// checkCreate refuses what does not go together in a CreateKey request.
+func checkCreate(in *kmsapi.CreateKeyInput) error {
+	if in.CustomerMasterKeySpec != "" && in.KeySpec != kmsapi.KeySpec(in.CustomerMasterKeySpec) {
+		return kmsapi.ValidationException("You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
+	}
+	if err := checkKeyStoreMembers(in); err != nil {
+		return err
+	}
+	if err := checkUsage(in.KeySpec, in.KeyUsage); err != nil {
+		return err
+	}
+	if in.Origin == kmsapi.OriginTypeExternal {
+		return importable(in.KeySpec)
+	}
+	return nil
+}
+
+// draftKey is the row of a new key before it has material.
+func (s *Service) draftKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*keyRow, error) {
+	call := identity.From(ctx)
+	k := &keyRow{
 		Account: call.Caller.Account, Region: call.Region, Spec: in.KeySpec, Usage: in.KeyUsage, Origin: in.Origin,
 		Manager: kmsapi.KeyManagerTypeCustomer, State: kmsapi.KeyStateEnabled, Created: s.timestamp(),
 		MultiRegion: in.MultiRegion != nil && *in.MultiRegion, Tags: map[string]string{},
@@ -119,6 +162,9 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	if in.Description != nil {
 		k.Description = *in.Description
 	}
+	if in.Origin == kmsapi.OriginTypeExternal {
+		k.State, k.ImportSalt = kmsapi.KeyStatePendingImport, newSalt()
+	}
 	if err := addTags(k.Tags, in.Tags); err != nil {
 		return nil, err
 	}
@@ -127,58 +173,29 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	if in.Policy != nil {
 		text = *in.Policy
 	}
-	if err := s.setPolicy(ctx, &k, text, bypass || in.Policy == nil); err != nil {
+	if err := s.setPolicy(ctx, k, text, bypass || in.Policy == nil); err != nil {
 		return nil, err
 	}
-	if err := s.roomForKey(ctx, k.Region, k.Account); err != nil {
-		return nil, err
-	}
-	if in.CustomKeyStoreId != nil {
-		home, err := s.findExternalKey(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		k.KeyStore, k.XksKeyID = home.ID, *in.XksKeyId
-	}
-	if in.Origin == kmsapi.OriginTypeExternal {
-		k.State, k.ImportSalt = kmsapi.KeyStatePendingImport, newSalt()
-	} else {
-		fresh, err := s.makeMaterial(ctx, k.Spec)
-		defer fresh.erase()
-		if err != nil {
-			return nil, err
-		}
-		s.wrapping.RLock()
-		defer s.wrapping.RUnlock()
-		if err := s.addMaterial(&k, "", &fresh); err != nil {
-			return nil, err
-		}
-	}
-	out := &kmsapi.CreateKeyOutput{KeyMetadata: metadata(&k)}
-	e := audit.From(ctx)
-	e.AddResource(k.Account, resourceType, k.arn())
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
-		if k.MultiRegion && s.LinkedRole != nil {
-			if err := s.LinkedRole(tx.Context(ctx), MultiRegionPrincipal); err != nil {
-				return err
-			}
-		}
-		if k.external() {
-			if _, err := claimable(ctx, tx, k.KeyStore, &k.XksKeyID); err != nil {
-				return err
-			}
-		}
-		protocol.Respond(ctx, kmsapi.CreateKey, out)
-		tx.Bump(epoch(k.Region, k.ID))
-		if err := s.countKey(tx, &k); err != nil {
+	return k, s.roomForKey(ctx, k.Region, k.Account)
+}
+
+// putNewKey stores a key that CreateKey has made.
+func (s *Service) putNewKey(ctx context.Context, tx *store.Tx, k *keyRow) error {
+	if k.MultiRegion && s.LinkedRole != nil {
+		if err := s.LinkedRole(tx.Context(ctx), MultiRegionPrincipal); err != nil {
 			return err
 		}
-		return keys.Put(tx, k, k.Region, k.ID)
-	})
-	if err != nil {
-		return nil, err
 	}
-	return out, nil
+	if k.external() {
+		if _, err := claimable(ctx, tx, k.KeyStore, &k.XksKeyID); err != nil {
+			return err
+		}
+	}
+	tx.Bump(epoch(k.Region, k.ID))
+	if err := s.countKey(tx, k); err != nil {
+		return err
+	}
+	return keys.Put(tx, *k, k.Region, k.ID)
 }
 
 // metadata renders a key.

@@ -1,9 +1,7 @@
 package kms
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/sagekeep/sagekeep/internal/secret"
@@ -30,16 +28,13 @@ const (
 
 // sealInner makes the header of an external blob and its inner layer.
 func sealInner(hbk secret.Key, keyID, material string, ec map[string]string, plaintext []byte) (header, inner []byte, err error) {
-	id, mrk, ok := keyIDBytes(keyID)
-	hint, err := hex.DecodeString(material)
-	if !ok || mrk || err != nil || len(hint) < materialHint {
-		return nil, nil, fmt.Errorf("kms: bad key id %q or material id", keyID)
+	header, err = newHeader(blobExternal, keyID, material, blobHeaderSize)
+	if err != nil {
+		return nil, nil, err
 	}
-	header = make([]byte, blobHeaderSize)
-	header[0] = blobExternal
-	copy(header[2:], id[:])
-	copy(header[18:], hint[:materialHint])
-	rand.Read(header[26:42])
+	if header[1] != 0 {
+		return nil, nil, fmt.Errorf("kms: the external key %q is a multi-Region key", keyID)
+	}
 	aead, err := messageKey(hbk, header[26:42])
 	if err != nil {
 		return nil, nil, err
