@@ -185,11 +185,6 @@ func (s *kmsSeal) Info(context.Context) (Info, error) {
 	return Info{KeyID: s.arn, Algorithm: kmsAlgorithm, FIPS: Unknown}, nil
 }
 
-// Renew does nothing: the KMS rotates its key.
-func (s *kmsSeal) Renew() error { return nil }
-
-func (s *kmsSeal) Settle() error { return nil }
-
 func (s *kmsSeal) Close() {}
 
 // HeldOutside returns what a holder outside of the process answered when it

@@ -21,7 +21,7 @@ func TestKeyFileRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Renew(); err != nil {
+	if err := s.(Rotator).Renew(); err != nil {
 		t.Fatal(err)
 	}
 	// The file holds both: whoever starts now opens copies under either.
@@ -37,7 +37,7 @@ func TestKeyFileRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Settle(); err != nil {
+	if err := s.(Rotator).Settle(); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, "file:"+path, false)
@@ -51,11 +51,11 @@ func TestKeyFileRotation(t *testing.T) {
 		t.Errorf("the file after Settle: %d bytes, %v", len(b), err)
 	}
 	for range maxKeysInFile - 1 {
-		if err := s.Renew(); err != nil {
+		if err := s.(Rotator).Renew(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Renew(); err == nil || !strings.Contains(err.Error(), "8 keys already") {
+	if err := s.(Rotator).Renew(); err == nil || !strings.Contains(err.Error(), "8 keys already") {
 		t.Errorf("a ninth key: %v", err)
 	}
 }
@@ -68,7 +68,7 @@ func TestKeyFileThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	before, _ := s.Info(t.Context())
-	if err := s.Renew(); err == nil {
+	if err := s.(Rotator).Renew(); err == nil {
 		t.Error("Renew without a folder succeeded")
 	}
 	if after, _ := s.Info(t.Context()); after.KeyID != before.KeyID || len(after.Former) != 0 {

@@ -247,16 +247,6 @@ func (s *passphraseSeal) Info(context.Context) (Info, error) {
 	return Info{KeyID: d.id(), Algorithm: d.String(), FIPS: d.fips()}, nil
 }
 
-// Renew takes a new salt, and the algorithm of the mode that the process is in.
-func (s *passphraseSeal) Renew() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current = new(newDerivation())
-	return nil
-}
-
-func (s *passphraseSeal) Settle() error { return nil }
-
 func (s *passphraseSeal) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

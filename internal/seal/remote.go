@@ -95,10 +95,4 @@ func (s *remote) Info(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
-// Renew does nothing: who holds the key rotates it.
-func (s *remote) Renew() error { return nil }
-
-// Settle does nothing: who holds the keys destroys them.
-func (s *remote) Settle() error { return nil }
-
 func (s *remote) Close() {}

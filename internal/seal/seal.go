@@ -61,14 +61,19 @@ type Seal interface {
 	Unwrap(ctx context.Context, wrapped []byte, at Context) (secret.Key, error)
 	// Info asks the holder about the key that wraps now.
 	Info(ctx context.Context) (Info, error)
-	// Renew makes the seal wrap under a new key, where this program makes it. What
-	// was wrapped before still opens. A key that others rotate stays.
-	Renew() error
-	// Settle destroys the keys that no longer wrap, where this program keeps them:
-	// for when nothing is wrapped under them any more.
-	Settle() error
-	// Close overwrites the secrets of the seal, which is useless afterwards.
+	// Close overwrites the secrets of the seal, which is not to be used afterwards.
 	Close()
+}
+
+// Rotator is a seal whose keys this program makes and keeps: the key file. Those
+// of the others are rotated by who has them.
+type Rotator interface {
+	Seal
+	// Renew makes the seal wrap under a new key. What was wrapped before still opens.
+	Renew() error
+	// Settle destroys the keys that no longer wrap: for when nothing is wrapped under
+	// them any more.
+	Settle() error
 }
 
 // Format1 opens the blobs of data format 1, in which seals wrapped whole secrets.

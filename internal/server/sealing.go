@@ -340,14 +340,15 @@ func (s *Server) renewSeal(ctx context.Context) error {
 		return err
 	}
 	defer h.Close()
-	if h.Kind() != seal.File {
+	keys, ok := h.(seal.Rotator)
+	if !ok {
 		return nil
 	}
 	info, err := h.Info(ctx)
 	if err != nil || info.KeyID != active.Info.KeyID {
 		return err
 	}
-	return h.Renew()
+	return keys.Renew()
 }
 
 // destroyPrevious removes the former keys from the key file, if there is one and
@@ -358,7 +359,8 @@ func (s *Server) destroyPrevious(ctx context.Context, allowed bool) ([]string, e
 		return nil, err
 	}
 	defer h.Close()
-	if h.Kind() != seal.File {
+	keys, ok := h.(seal.Rotator)
+	if !ok {
 		return nil, nil
 	}
 	info, err := h.Info(ctx)
@@ -368,7 +370,7 @@ func (s *Server) destroyPrevious(ctx context.Context, allowed bool) ([]string, e
 	if err := s.sealRecord(ctx, "DestroyPreviousRootKeys", map[string]any{"keyIds": info.Former}); err != nil {
 		return nil, err
 	}
-	return nil, h.Settle()
+	return nil, keys.Settle()
 }
 
 // sealFailed gives the failure of a change of the seal a public text: the
