@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
@@ -203,12 +202,12 @@ func TestMaterialInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const rounds = 300
 	var over atomic.Bool
-	time.AfterFunc(300*time.Millisecond, func() { over.Store(true) })
-	var wg sync.WaitGroup
+	var wg, forgetting sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			for !over.Load() {
+			for range rounds {
 				got, err := sum()
 				if err == nil && !bytes.Equal(got, want) {
 					err = fmt.Errorf("another MAC, %x", got)
@@ -223,13 +222,19 @@ func TestMaterialInUse(t *testing.T) {
 			}
 		})
 	}
-	wg.Go(func() {
-		for !over.Load() {
+	forgotten := 0
+	forgetting.Go(func() {
+		for ; !over.Load(); forgotten++ {
 			f.s.forget(region, id)
 			f.s.forget(region, mac)
 		}
 	})
 	wg.Wait()
+	over.Store(true)
+	forgetting.Wait()
+	if forgotten < rounds {
+		t.Errorf("the keys were forgotten %d times in %d rounds", forgotten, rounds)
+	}
 }
 
 // BenchmarkOpened is what opening cached material and being done with it costs.

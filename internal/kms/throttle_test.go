@@ -293,6 +293,22 @@ func TestBucketsAreBounded(t *testing.T) {
 	}
 }
 
+// await waits until n requests wait.
+func (t *turnstile) await(tb testing.TB, n int) {
+	tb.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		t.mu.Lock()
+		waiting := t.waiting
+		t.mu.Unlock()
+		if waiting == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("%d requests wait, want %d", waiting, n)
+		}
+	}
+}
+
 // RSA keys are made for the accounts in turn.
 func TestTurnstile(t *testing.T) {
 	t.Parallel()
@@ -318,15 +334,7 @@ func TestTurnstile(t *testing.T) {
 			mu.Unlock()
 			leave()
 		})
-		for {
-			gate.mu.Lock()
-			now := gate.waiting
-			gate.mu.Unlock()
-			if now > n {
-				return
-			}
-			time.Sleep(time.Millisecond)
-		}
+		gate.await(t, n+1)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	for range 4 {
@@ -337,15 +345,7 @@ func TestTurnstile(t *testing.T) {
 	wait(gone, "b")
 	wait(t.Context(), "b")
 	cancel()
-	for {
-		gate.mu.Lock()
-		n := gate.waiting
-		gate.mu.Unlock()
-		if n == 6 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	gate.await(t, 6)
 	leave()
 	wg.Wait()
 	if got := strings.Join(order, ""); got != "ababaa" {

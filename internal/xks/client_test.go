@@ -225,8 +225,8 @@ func TestTimeouts(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.Health(ctx, p.Target(), request); err == nil {
-		t.Error("a cancelled request succeeded")
+	if _, err := c.Health(ctx, p.Target(), request); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled request: %v", err)
 	}
 }
 
