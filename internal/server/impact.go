@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -129,9 +130,9 @@ type ImpactUser struct {
 
 // Bounds of one part: about a third of a second each.
 const (
-	impactObjects = 20_000
-	impactRecords = 100_000
-	impactGrants  = 500
+	impactObjects   = 20_000
+	impactRecords   = 100_000
+	impactGrantPage = 500
 	// maxImpactGrants bounds the grants that are told one by one.
 	maxImpactGrants = 1000
 )
@@ -334,11 +335,14 @@ func (s *Server) impactGrants(ctx context.Context, f *kms.Facts, _ int, cursor [
 	told := 0
 	if cursor != nil {
 		if n, rest, ok := bytes.Cut(cursor, []byte{'|'}); ok {
-			fmt.Sscanf(string(n), "%d", &told)
+			var err error
+			if told, err = strconv.Atoi(string(n)); err != nil {
+				return nil, schema.NewError("InvalidRequest", 400, "next is not of KeyImpact")
+			}
 			cursor = rest
 		}
 	}
-	all, next, err := s.kms.InspectGrants(ctx, f.Region, f.ID, cursor, impactGrants)
+	all, next, err := s.kms.InspectGrants(ctx, f.Region, f.ID, cursor, impactGrantPage)
 	if err != nil {
 		return nil, err
 	}
@@ -397,7 +401,7 @@ func (s *Server) impactS3(ctx context.Context, f *kms.Facts, _ int, cursor []byt
 
 // impactUses reads the journal of the last days, oldest first.
 func (s *Server) impactUses(ctx context.Context, f *kms.Facts, days int, cursor []byte, out *Impact) ([]byte, error) {
-	scan := store.JournalScan{Since: time.Now().AddDate(0, 0, -days), After: cursor}
+	scan := store.JournalScan{Since: s.registry.Now().AddDate(0, 0, -days), After: cursor}
 	users := map[[2]string]*ImpactUser{}
 	var last []byte
 	n := int64(0)

@@ -78,7 +78,7 @@ func (s *Server) operatorHandler() http.Handler {
 		out, err := s.recorded(r, name, func(ctx context.Context) (any, error) { return call(ctx, body) })
 		if err != nil {
 			e := schema.AsError(err)
-			if e.Status >= 500 {
+			if e.Status >= 500 || e.Code == sealFailedCode {
 				s.cfg.Log.Error("operator call failed", "operation", name, "code", e.Code, "error", err)
 			}
 			operatorError(w, e)

@@ -373,10 +373,12 @@ func (s *Server) destroyPrevious(ctx context.Context, allowed bool) ([]string, e
 	return nil, keys.Settle()
 }
 
+const sealFailedCode = "SealFailed"
+
 // sealFailed gives the failure of a change of the seal a public text: the
 // operator needs it, and it holds no secret.
 func sealFailed(err error) error {
-	return schema.NewError("SealFailed", 400, "%s", err.Error()).Because(err)
+	return schema.NewError(sealFailedCode, 400, "%s", err.Error()).Because(err)
 }
 
 // sealStep makes a durable record of each step of a change; of a destruction,
