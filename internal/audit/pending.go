@@ -149,8 +149,9 @@ func (e *Entry) AddMissingResource(account, typ, arn string) {
 
 func (e *Entry) add(add Resource) {
 	e.set(func(r *Record) {
-		for _, have := range r.Resources {
-			if have.ARN == add.ARN {
+		for i := range r.Resources {
+			if have := &r.Resources[i]; have.ARN == add.ARN {
+				have.missing = have.missing && add.missing
 				return
 			}
 		}

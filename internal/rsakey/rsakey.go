@@ -26,9 +26,13 @@ import (
 // second is the size in bits.
 const Argument = "make-rsa-key"
 
-// patience is how long a key may wait for idle processors. A busy machine makes
-// it at ordinary priority then.
+// patience is how long a key may wait for idle processors. From then on a second
+// one is made at ordinary priority, and the first that is ready counts: a thread
+// that may not run cannot be told to, and only privileged processes may raise it.
 const patience = 3 * time.Second
+
+// limit is how long Make waits for a process. The slowest key takes some seconds.
+const limit = 30 * time.Second
 
 // maxEncoded bounds what a key process writes: a key of 4,096 bits takes 2,376
 // bytes.
@@ -59,9 +63,12 @@ func New() (*Maker, error) {
 }
 
 // Make returns a new key of a size, one of 2,048, 3,072 and 4,096 bits. The end
-// of ctx ends the process.
+// of ctx ends the process, and so does half a minute without a key.
 func (m *Maker) Make(ctx context.Context, bits int) (*rsa.PrivateKey, error) {
-	cmd := exec.CommandContext(ctx, m.Program, Argument, strconv.Itoa(bits))
+	within, stop := context.WithTimeout(ctx, limit)
+	defer stop()
+	cmd := exec.CommandContext(within, m.Program, Argument, strconv.Itoa(bits))
+	cmd.SysProcAttr = apart()
 	// Nothing else of the environment is a key's business.
 	cmd.Env = []string{"GODEBUG=" + os.Getenv("GODEBUG")}
 	stdin, err := cmd.StdinPipe() // its end tells the process that nobody waits
@@ -99,9 +106,24 @@ func decode(der []byte, bits int) (*rsa.PrivateKey, error) {
 // bounded keeps what is written to it, in place.
 type bounded struct{ b []byte }
 
+// ReadFrom reads into place: io.Copy would leave a copy in a buffer of its own.
+func (w *bounded) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.ReadFull(r, w.b[len(w.b):cap(w.b)])
+	w.b = w.b[:len(w.b)+n]
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return int64(n), nil
+	case err != nil:
+		return int64(n), err
+	}
+	return int64(n), errLong
+}
+
+var errLong = errors.New("a key process writes without end")
+
 func (w *bounded) Write(p []byte) (int, error) {
 	if len(p) > cap(w.b)-len(w.b) {
-		return 0, errors.New("a key process writes without end")
+		return 0, errLong
 	}
 	w.b = append(w.b, p...)
 	return len(p), nil
@@ -110,28 +132,43 @@ func (w *bounded) Write(p []byte) (int, error) {
 // Serve is the key process: it writes one key, as PKCS #8 DER, and returns. It
 // ends the process when in ends before that.
 func Serve(in io.Reader, out io.Writer, bits string) error {
-	n, err := strconv.Atoi(bits)
-	if err != nil || n != 2048 && n != 3072 && n != 4096 {
-		return fmt.Errorf("rsakey: a key of %q bits", bits)
-	}
 	go func() {
 		_, _ = bufio.NewReader(in).ReadByte()
 		os.Exit(1)
 	}()
-	var key *rsa.PrivateKey
-	made := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		ordinary := whenIdle()
-		rescue := time.AfterFunc(patience, ordinary)
-		defer rescue.Stop()
-		key, err = rsa.GenerateKey(rand.Reader, n)
-		made <- err
-	}()
-	if err := <-made; err != nil {
-		return fmt.Errorf("rsakey: %w", err)
+	return serve(out, bits, patience)
+}
+
+func serve(out io.Writer, bits string, patience time.Duration) error {
+	n, err := strconv.Atoi(bits)
+	if err != nil || n != 2048 && n != 3072 && n != 4096 {
+		return fmt.Errorf("rsakey: a key of %q bits", bits)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	type result struct {
+		key *rsa.PrivateKey
+		err error
+	}
+	made := make(chan result, 2)
+	generate := func() {
+		key, err := rsa.GenerateKey(rand.Reader, n)
+		made <- result{key, err}
+	}
+	go func() {
+		runtime.LockOSThread() // the thread ends with the goroutine
+		whenIdle()
+		generate()
+	}()
+	var first result
+	select {
+	case first = <-made:
+	case <-time.After(patience):
+		go generate()
+		first = <-made
+	}
+	if first.err != nil {
+		return fmt.Errorf("rsakey: %w", first.err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(first.key)
 	if err != nil {
 		return fmt.Errorf("rsakey: %w", err)
 	}

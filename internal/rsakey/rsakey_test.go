@@ -1,6 +1,7 @@
 package rsakey
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -102,8 +104,25 @@ func TestMakeRefuses(t *testing.T) {
 	}
 }
 
+// TestServeWithoutIdleProcessors: when the first key does not come, a second one is
+// made.
+func TestServeWithoutIdleProcessors(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := serve(&out, "2048", time.Nanosecond); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := decode(out.Bytes(), 2048); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBounded(t *testing.T) {
 	t.Parallel()
+	exact := &bounded{b: make([]byte, 0, 5)}
+	if n, err := io.Copy(exact, iotest.OneByteReader(strings.NewReader("1234"))); err != nil || n != 4 || string(exact.b) != "1234" {
+		t.Errorf("%d, %v, %q", n, err, exact.b)
+	}
 	w := &bounded{b: make([]byte, 0, 4)}
 	if n, err := io.Copy(w, strings.NewReader("12345")); err == nil || n > 4 {
 		t.Errorf("%d bytes kept, %v", n, err)

@@ -3,6 +3,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -25,8 +26,13 @@ func lockFile(path string) (*os.File, error) {
 	// A process that the last owner was about to start has the lock, too, from its
 	// fork to its exec: some time passes before the lock counts as taken.
 	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPause) {
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
 			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("lock the data directory: %w", err)
 		}
 		if time.Now().After(deadline) {
 			f.Close()
