@@ -154,7 +154,7 @@ func isTerminal(v any) bool {
 }
 
 // keyRowFormat has the columns of key list.
-const keyRowFormat = "%-40s %-16s %-22s %-20s %s\n"
+const keyRowFormat = "%-40s %-22s %-22s %-20s %s\n"
 
 func keyList(ctx context.Context, f *flag.FlagSet, std stdio) error {
 	dir := value(f, "data-dir")

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -53,6 +54,7 @@ type later struct {
 	once  sync.Once
 	known atomic.Bool
 	value Value
+	err   error
 	next  *later
 }
 
@@ -60,7 +62,7 @@ type later struct {
 func (l *later) get() Value {
 	l.once.Do(func() {
 		v, err := l.look()
-		l.value = Value{Vals: []string{v}, Ambiguous: err != nil}
+		l.value, l.err = Value{Vals: []string{v}, Ambiguous: err != nil}, err
 		l.known.Store(true)
 	})
 	return l.value
@@ -113,6 +115,20 @@ func (c Context) SetTime(key string, t time.Time) {
 // evaluated, as for [Value.Ambiguous]. c must come from [NewContext].
 func (c Context) SetLater(key string, look func() (string, error)) {
 	c.room.later = &later{key: lower(key), look: look, next: c.room.later}
+}
+
+// Failed returns why a value could not be looked up that a policy asked for. A
+// decision that was made without it does not count.
+func (c Context) Failed() error {
+	if c.room == nil {
+		return nil
+	}
+	for l := c.room.later; l != nil; l = l.next {
+		if l.known.Load() && l.err != nil {
+			return fmt.Errorf("look up %s: %w", l.key, l.err)
+		}
+	}
+	return nil
 }
 
 // Delete removes a key.

@@ -88,6 +88,9 @@ func (e *Evaluator) Decide(ctx context.Context, c *protocol.Check) (authz.Decisi
 		EncryptionContext: c.EncryptionContext, GrantID: caller.GrantID,
 	}
 	d := authz.Decide(&req, &policies, c.Grants)
+	if err := conditions.Failed(); err != nil {
+		return authz.Decision{}, err
+	}
 	if d.Effect != authz.Allowed {
 		d.Explanation = explainDenial(req, &policies, c.Grants, d)
 	}

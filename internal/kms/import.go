@@ -72,6 +72,11 @@ func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetPara
 	if err != nil {
 		return nil, err
 	}
+	if rsaBits(kmsapi.KeySpec(in.WrappingKeySpec)) > 0 { // it has waited for others, and took a while
+		if err := s.authorizeAgain(ctx, importParametersCall(in), kmsapi.GetParametersForImport.Name); err != nil {
+			return nil, err
+		}
+	}
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
 	row, token, err := s.newImport(&k.keyRow, in.WrappingAlgorithm, private)
@@ -79,7 +84,14 @@ func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetPara
 		return nil, err
 	}
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		if err := s.roomForImport(tx, &k.keyRow); err != nil {
+		now, err := keys.Get(tx, k.Region, k.ID)
+		if err != nil {
+			return err
+		}
+		if err := takesImport(&now); err != nil {
+			return err
+		}
+		if err := s.roomForImport(tx, &now); err != nil {
 			return err
 		}
 		return imports.Put(tx, row, row.Region, row.KeyID, row.ID)

@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -118,6 +119,11 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 			return nil, err
 		}
 	}
+	if rsaBits(k.Spec) > 0 && in.Origin != kmsapi.OriginTypeExternal { // it has waited for others, and took a while
+		if err := s.authorizeCreation(ctx, in); err != nil {
+			return nil, err
+		}
+	}
 	out := &kmsapi.CreateKeyOutput{KeyMetadata: metadata(k)}
 	audit.From(ctx).AddResource(k.Account, resourceType, k.arn())
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
@@ -128,6 +134,20 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 		return nil, err
 	}
 	return out, nil
+}
+
+// authorizeCreation asks whether the caller may still make the key (I3).
+//
+// Errors: AccessDeniedException.
+func (s *Service) authorizeCreation(ctx context.Context, in *kmsapi.CreateKeyInput) error {
+	checks, err := s.createKeyChecks(ctx, in)
+	for i := range checks {
+		if err == nil {
+			checks[i].Action = cmp.Or(checks[i].Action, "kms:"+kmsapi.CreateKey.Name)
+			err = s.Authorizer.Authorize(ctx, kmsapi.Service, &checks[i])
+		}
+	}
+	return err
 }
 
 // checkCreate refuses what does not go together in a CreateKey request.

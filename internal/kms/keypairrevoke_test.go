@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
 
@@ -71,5 +72,56 @@ func TestRevokedWhileRSAKeyIsMade(t *testing.T) {
 		if got := f.last("GenerateDataKeyPair")["errorCode"]; c.want != "" && got != "AccessDenied" {
 			t.Errorf("%s: the record's errorCode is %v", c.name, got)
 		}
+	}
+}
+
+// TestRevokedWhileRSAKeyIsCreated: the same of keys and of wrapping keys.
+func TestRevokedWhileRSAKeyIsCreated(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.emptyKey("SYMMETRIC_DEFAULT", usageEncrypt)
+	for _, taken := range []bool{true, false} {
+		who := f.user(home, fmt.Sprint("user-", taken), doc(allow("kms:CreateKey kms:GetParametersForImport")))
+		leave := f.makeRSA()
+		results := make(chan error)
+		go func() {
+			_, err := try(f.by(who), f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{KeySpec: "RSA_2048", KeyUsage: usageSign})
+			results <- err
+		}()
+		go func() {
+			_, err := try(f.by(who), f, kmsapi.GetParametersForImport, &kmsapi.GetParametersForImportInput{
+				KeyId: id, WrappingAlgorithm: kmsapi.AlgorithmSpecRsaesOaepSha256, WrappingKeySpec: kmsapi.WrappingKeySpecRsa2048,
+			})
+			results <- err
+		}()
+		for f.waitingRSA() < 2 {
+			runtime.Gosched()
+		}
+		want := ""
+		if taken {
+			must(f.admin(), f, iamapi.DeleteUserPolicy, &iamapi.DeleteUserPolicyInput{UserName: who.UserName, PolicyName: "p"})
+			want = denied
+		}
+		leave()
+		for range 2 {
+			wantError(t, "after the wait", <-results, want, "")
+		}
+	}
+	if n := len(must(f.admin(), f, kmsapi.ListKeys, &kmsapi.ListKeysInput{}).Keys); n != 2 {
+		t.Errorf("%d keys, want the one of before and one that was allowed", n)
+	}
+}
+
+// TestPredefinedAliasOfNoRegion: a Region that AWS does not have gets no AWS managed
+// key for being looked at.
+func TestPredefinedAliasOfNoRegion(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for region, want := range map[string]string{
+		"us-west-2": "", "ap-southeast-7": "", "eu-north-1": "", "ap-northeast-1": "",
+		"moon-base-1": "NotFoundException", "ap-southeast-8": "NotFoundException", "ap-west-1": "NotFoundException", "ap-east-": "NotFoundException", "ap-": "NotFoundException",
+	} {
+		_, err := try(f.in(region, root(home)), f, kmsapi.DescribeKey, &kmsapi.DescribeKeyInput{KeyId: "alias/aws/s3"})
+		wantError(t, region, err, want, "")
 	}
 }

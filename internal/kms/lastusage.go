@@ -214,7 +214,7 @@ func (s *Service) GetKeyLastUsage(ctx context.Context, in *kmsapi.GetKeyLastUsag
 // unusedCondition sets kms:TrailingDaysWithoutKeyUsage: whole days since the
 // last use or, if there was none, since the key was made. They are looked up only
 // when a policy asks for them, for that may wait until the journal has been read.
-// A policy whose question cannot be answered allows nothing, and denies.
+// A request whose policies ask what cannot be answered fails.
 //
 // Source: AWS KMS Developer Guide, kms:TrailingDaysWithoutKeyUsage.
 func (s *Service) unusedCondition(ctx context.Context, c authz.Context, k *cachedKey) {

@@ -77,6 +77,25 @@ func (s *Service) describeChecks() protocol.Resolver[kmsapi.DescribeKeyInput] {
 	}
 }
 
+// ofAWS reports whether AWS has the Region. Requests may be signed for any name, and
+// who may only look at keys must not make one under each.
+//
+// Source: AWS General Reference, "AWS Regions and Availability Zones".
+func ofAWS(region string) bool {
+	area, number, _ := strings.Cut(strings.TrimPrefix(region, "ap-"), "-")
+	switch region {
+	case "us-east-1", "us-east-2", "us-west-1", "us-west-2", "af-south-1", "ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2",
+		"eu-west-1", "eu-west-2", "eu-west-3", "eu-south-1", "eu-south-2", "eu-north-1", "il-central-1", "me-south-1", "me-central-1",
+		"mx-central-1", "sa-east-1":
+		return true
+	}
+	if !strings.HasPrefix(region, "ap-") || len(number) != 1 {
+		return false
+	}
+	most := map[string]string{"east": "2", "south": "2", "southeast": "7", "northeast": "3"}[area]
+	return "1" <= number && number <= most
+}
+
 // associate makes the AWS managed key that text names by its alias, unless it is
 // there. The caller must be allowed to describe the key to come.
 //
@@ -85,7 +104,7 @@ func (s *Service) associate(ctx context.Context, text string) error {
 	account := callerAccount(ctx)
 	ref, err := parseKeyRef(text, account, identity.From(ctx).Region, true)
 	service, ok := strings.CutPrefix(ref.alias, awsAliases)
-	if err != nil || !ok || managedKeys[service] == "" || ref.account != account || s.Store.InTransaction(ctx) {
+	if err != nil || !ok || managedKeys[service] == "" || ref.account != account || !ofAWS(ref.region) || s.Store.InTransaction(ctx) {
 		return nil // as it is named, so it is found or not
 	}
 	if err := s.followAlias(ctx, &ref); !isNotFound(err) {

@@ -144,6 +144,11 @@ func (s *Service) fill(k *keyRow, m *materialRow, fresh *newMaterial) error {
 //
 // Errors: KMSInvalidStateException, over envelope.ErrErased, for what was erased.
 func (s *Service) takeOut(k *keyRow, m *materialRow) (fresh newMaterial, err error) {
+	defer func() {
+		if err != nil {
+			fresh.erase()
+		}
+	}()
 	fresh.backing, err = s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
 	if isErased(err) {
 		return fresh, materialErased(k)

@@ -68,6 +68,7 @@ func (m *Maker) Make(ctx context.Context, bits int) (*rsa.PrivateKey, error) {
 	within, stop := context.WithTimeout(ctx, limit)
 	defer stop()
 	cmd := exec.CommandContext(within, m.Program, Argument, strconv.Itoa(bits))
+	cmd.Args[0] = "sagekeep" // what ps shows
 	cmd.SysProcAttr = apart()
 	// Nothing else of the environment is a key's business.
 	cmd.Env = []string{"GODEBUG=" + os.Getenv("GODEBUG")}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -88,6 +89,25 @@ type limited struct {
 	b    []byte
 	over bool
 	done bool
+}
+
+// ReadFrom reads in pieces that are overwritten: io.Copy would leave them.
+func (l *limited) ReadFrom(r io.Reader) (n int64, err error) {
+	piece := make([]byte, 4<<10)
+	defer clear(piece)
+	for {
+		m, err := r.Read(piece)
+		n += int64(m)
+		if _, werr := l.Write(piece[:m]); werr != nil {
+			return n, werr
+		}
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
 }
 
 func (l *limited) Write(p []byte) (int, error) {

@@ -78,8 +78,11 @@ func (s *Server) operatorHandler() http.Handler {
 		out, err := s.recorded(r, name, func(ctx context.Context) (any, error) { return call(ctx, body) })
 		if err != nil {
 			e := schema.AsError(err)
-			if e.Status >= 500 || e.Code == sealFailedCode {
+			switch {
+			case e.Status >= 500:
 				s.cfg.Log.Error("operator call failed", "operation", name, "code", e.Code, "error", err)
+			case e.Code == sealFailedCode:
+				s.cfg.Log.Warn("the seal was not changed", "operation", name, "error", err)
 			}
 			operatorError(w, e)
 			return
