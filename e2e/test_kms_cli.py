@@ -204,7 +204,8 @@ def test_last_usage(aws, key, blob):
     used = aws("get-key-last-usage", "--key-id", key)
     last = used["KeyLastUsage"]
     assert last["Operation"] == "Encrypt" and last["CloudTrailEventId"] and last["KmsRequestId"]
-    assert seconds(used["KeyCreationDate"]) <= seconds(last["Timestamp"])
+    # The use is told in whole seconds.
+    assert int(seconds(used["KeyCreationDate"])) <= seconds(last["Timestamp"])
 
 
 def test_aliases(aws, key, blob):
