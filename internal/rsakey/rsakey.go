@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"time"
 )
@@ -137,6 +138,10 @@ func Serve(in io.Reader, out io.Writer, bits string) error {
 		_, _ = bufio.NewReader(in).ReadByte()
 		os.Exit(1)
 	}()
+	// A thread that waits for an idle processor must hold up nothing here: neither
+	// the only goroutine that may run, nor a garbage collection.
+	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
+	debug.SetGCPercent(-1)
 	return serve(out, bits, patience)
 }
 
