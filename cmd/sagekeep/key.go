@@ -249,7 +249,7 @@ func changeKey(ctx context.Context, f *flag.FlagSet, std stdio, question string,
 	if err != nil {
 		return err
 	}
-	if value(f, "yes") != "true" && !isTerminal(std.in) {
+	if !boolValue(f, "yes") && !isTerminal(std.in) {
 		return usagef("there is no terminal to ask on; --yes says that nobody is asked")
 	}
 	progress, done := showProgress(std.err)
@@ -261,7 +261,7 @@ func changeKey(ctx context.Context, f *flag.FlagSet, std stdio, question string,
 	if err := printImpact(std.out, impact); err != nil {
 		return err
 	}
-	if value(f, "yes") != "true" {
+	if !boolValue(f, "yes") {
 		if err := confirm(std, question); err != nil {
 			return err
 		}

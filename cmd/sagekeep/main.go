@@ -20,23 +20,12 @@ func main() {
 	if err := noCoreDumps(); err != nil {
 		fmt.Fprintf(os.Stderr, "sagekeep: core files stay possible: %s\n", err)
 	}
-	if len(os.Args) == 3 && os.Args[1] == rsakey.Argument {
-		makeRSAKey(os.Args[2])
-		return
-	}
+	rsakey.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A later signal ends the process at once. One that comes together with the
 	// first is the same wish: some tools signal the process and its group.
 	context.AfterFunc(ctx, func() { time.Sleep(signalPause); stop() })
 	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
-}
-
-// makeRSAKey is all that a process does which the server has started for it.
-func makeRSAKey(bits string) {
-	if err := rsakey.Serve(os.Stdin, os.Stdout, bits); err != nil {
-		fmt.Fprintf(os.Stderr, "sagekeep: %s\n", oneLine(err))
-		os.Exit(exitFailed)
-	}
 }
 
 // signalPause is how long further signals mean nothing more than the first.

@@ -2,7 +2,6 @@ package kms
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -74,6 +73,3 @@ func (s *Service) warnErased(ctx context.Context, log *slog.Logger) error {
 	}
 	return err
 }
-
-// isErased reports whether material was asked for whose deletion epoch is gone.
-func isErased(err error) bool { return errors.Is(err, envelope.ErrErased) }

@@ -94,7 +94,7 @@ func (s *Service) readImport(ctx context.Context, k *keyRow, token []byte) (impo
 			return row, nil, err
 		}
 		if key, err = s.openImport(&row); !errors.Is(err, envelope.ErrErased) || bytes.Equal(before, row.Wrapped) {
-			if isErased(err) {
+			if errors.Is(err, envelope.ErrErased) {
 				err = invalidImport().Because(err)
 			}
 			return row, key, err

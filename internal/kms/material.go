@@ -150,7 +150,7 @@ func (s *Service) takeOut(k *keyRow, m *materialRow) (fresh newMaterial, err err
 		}
 	}()
 	fresh.backing, err = s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
-	if isErased(err) {
+	if errors.Is(err, envelope.ErrErased) {
 		return fresh, materialErased(k)
 	}
 	if err != nil {

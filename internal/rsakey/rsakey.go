@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// Argument is the first argument of a program that makes a key with Serve. The
+// Argument is the first argument of a program that makes a key with Main. The
 // second is the size in bits.
 const Argument = "make-rsa-key"
 
@@ -44,7 +44,7 @@ const maxReport = 1 << 10
 
 // Maker makes keys with a program.
 type Maker struct {
-	// Program calls Serve when its first argument is Argument.
+	// Program begins with Main.
 	Program string
 }
 
@@ -131,20 +131,29 @@ func (w *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Serve is the key process: it writes one key, as PKCS #8 DER, and returns. It
-// ends the process when in ends before that.
-func Serve(in io.Reader, out io.Writer, bits string) error {
+// Main is the key process when the program was started as one, which it ends; it
+// returns otherwise. The process writes one key, as PKCS #8 DER, and ends without
+// it when its standard input does.
+func Main() {
+	if len(os.Args) != 3 || os.Args[1] != Argument {
+		return
+	}
 	go func() {
-		_, _ = bufio.NewReader(in).ReadByte()
+		_, _ = bufio.NewReader(os.Stdin).ReadByte()
 		os.Exit(1)
 	}()
 	// A thread that waits for an idle processor must hold up nothing here: neither
 	// the only goroutine that may run, nor a garbage collection.
 	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
 	debug.SetGCPercent(-1)
-	return serve(out, bits, patience)
+	if err := serve(os.Stdout, os.Args[2], patience); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
+// serve writes one key. A second one is begun after patience.
 func serve(out io.Writer, bits string, patience time.Duration) error {
 	n, err := strconv.Atoi(bits)
 	if err != nil || n != 2048 && n != 3072 && n != 4096 {

@@ -26,13 +26,7 @@ import (
 const crashDir = "SAGEKEEP_CRASH_TEST_DIR"
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == rsakey.Argument {
-		if err := rsakey.Serve(os.Stdin, os.Stdout, os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	rsakey.Main()
 	if dir := os.Getenv(crashDir); dir != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
