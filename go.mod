@@ -20,6 +20,7 @@ require (
 	github.com/minio/crc64nvme v1.1.1
 	golang.org/x/crypto v0.58.0
 	golang.org/x/sys v0.49.0
+	golang.org/x/term v0.47.0
 )
 
 require (

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
+
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/internal/client"
 	"github.com/sagekeep/sagekeep/internal/server"
@@ -141,16 +143,7 @@ func showProgress(w io.Writer) (progress func(*server.Impact), done func()) {
 // just any device.
 func isTerminal(v any) bool {
 	file, ok := v.(*os.File)
-	if !ok {
-		return false
-	}
-	raw, err := file.SyscallConn()
-	if err != nil {
-		return false
-	}
-	found := false
-	err = raw.Control(func(fd uintptr) { found = terminalAt(fd) })
-	return err == nil && found
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // keyRowFormat has the columns of key list.

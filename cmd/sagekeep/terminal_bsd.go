@@ -1,8 +1,0 @@
-//go:build darwin || freebsd || netbsd || openbsd || dragonfly
-
-package main
-
-import "golang.org/x/sys/unix"
-
-// readTermios asks a terminal for its settings.
-const readTermios = unix.TIOCGETA
