@@ -156,7 +156,6 @@ func TestCancelBeatsErasure(t *testing.T) {
 func TestErasureLosesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	blobs := make(chan []byte, 1000)
 	rotating := f.key("")
@@ -184,23 +183,9 @@ func TestErasureLosesNothing(t *testing.T) {
 			}
 		})
 	}
-	var erasing sync.WaitGroup
-	erasing.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if err := errors.Join(f.s.beginErasure(), f.s.eraseDue(f.Context())); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-	})
+	stop := f.eraseMeanwhile()
 	wg.Wait()
-	close(stop)
-	erasing.Wait()
+	stop()
 	close(blobs)
 	for b := range blobs {
 		if _, err := try(f.admin(), f, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: b}); err != nil {
@@ -303,4 +288,24 @@ func TestMaintainErasesInTime(t *testing.T) {
 		_, err := try(f.admin(), f, kmsapi.DescribeKey, &kmsapi.DescribeKeyInput{KeyId: id})
 		wantError(t, "DescribeKey", err, "NotFoundException", "")
 	})
+}
+
+// eraseMeanwhile erases, one erasure after the other, until stop is called.
+func (f *fixture) eraseMeanwhile() (stop func()) {
+	over := make(chan struct{})
+	var erasing sync.WaitGroup
+	erasing.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			if err := errors.Join(f.s.beginErasure(), f.s.eraseDue(f.Context())); err != nil {
+				f.Error(err)
+				return
+			}
+		}
+	})
+	return func() { close(over); erasing.Wait() }
 }

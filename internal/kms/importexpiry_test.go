@@ -1,7 +1,6 @@
 package kms
 
 import (
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -269,24 +268,9 @@ func TestImportsDuringErasures(t *testing.T) {
 			}
 		})
 	}
-	stop := make(chan struct{})
-	var erasing sync.WaitGroup
-	erasing.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if err := errors.Join(f.s.beginErasure(), f.s.eraseDue(f.Context())); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-	})
+	stop := f.eraseMeanwhile()
 	wg.Wait()
-	close(stop)
-	erasing.Wait()
+	stop()
 	f.erase()
 	if queued, err := f.s.queuedErasures(t.Context()); err != nil || len(queued) > 0 {
 		t.Errorf("%d erasures are still queued, %v", len(queued), err)
