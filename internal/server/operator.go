@@ -108,7 +108,7 @@ func (s *Server) recorded(r *http.Request, name string, call func(context.Contex
 	if err != nil {
 		host = r.RemoteAddr // not a TCP address
 	}
-	return s.record(arrived(r), host, r.UserAgent(), name, call)
+	return s.record(r.Context(), host, r.UserAgent(), name, call)
 }
 
 // offline runs an operator call of a command that has opened the directory

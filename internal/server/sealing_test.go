@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -67,7 +66,7 @@ func TestSealChangesAreRecorded(t *testing.T) {
 	s := openTest(t, Config{DataDir: filepath.Join(t.TempDir(), "data")})
 	to := "file:" + filepath.Join(t.TempDir(), "root.key")
 	call := func(name, body string) error {
-		ctx := arrived(httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:4566/", http.NoBody))
+		ctx := t.Context()
 		body = strings.Replace(body, "{", `{"proof":"`+s.dir.proof+`",`, 1)
 		_, err := s.offline(ctx, name, func(ctx context.Context) (any, error) { return s.operatorCalls()[name](ctx, []byte(body)) })
 		return err
@@ -105,35 +104,19 @@ func TestSealIsChangedLocally(t *testing.T) {
 	s := openTest(t, Config{DataDir: filepath.Join(t.TempDir(), "data")})
 	proof := s.dir.proof
 	for _, c := range []struct {
-		name, peer, own, host, header, proof string
-		local                                bool
+		name, peer, own, proof string
+		local                  bool
 	}{
-		{"loopback", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "", proof, true},
-		{"loopback IPv6", "::1", "::1", "[::1]:4566", "", proof, true},
-		{"by name", "127.0.0.1", "127.0.0.1", "localhost:4566", "", proof, true},
-		{"listening everywhere", "::1", "::1", "[::]:4566", "", proof, true},
-		{"without a port", "::1", "::1", "[::1]", "", proof, true},
-		{"own address", "10.0.0.5", "10.0.0.5", "10.0.0.5:4566", "", proof, true},
-		{"another machine", "10.0.0.6", "10.0.0.5", "10.0.0.5:4566", "", proof, false},
-		{"another machine, own address unknown", "10.0.0.6", "", "10.0.0.5:4566", "", proof, false},
-		{"peer unknown", "", "10.0.0.5", "10.0.0.5:4566", "", proof, false},
-		{"public name", "127.0.0.1", "127.0.0.1", "kms.example.com", "", proof, false},
-		{"public address", "127.0.0.1", "127.0.0.1", "198.41.0.4:443", "", proof, false},
-		{"no host", "127.0.0.1", "127.0.0.1", "", "", proof, false},
-		{"no proof", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "", "", false},
-		{"another proof", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "", proof[1:] + "A", false},
-		{"Forwarded", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "Forwarded", proof, false},
-		{"X-Forwarded-For", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "X-Forwarded-For", proof, false},
-		{"X-Forwarded-Proto", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "x-forwarded-proto", proof, false},
-		{"X-Real-IP", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "X-Real-IP", proof, false},
-		{"Via", "127.0.0.1", "127.0.0.1", "127.0.0.1:4566", "via", proof, false},
+		{"loopback", "127.0.0.1", "127.0.0.1", proof, true},
+		{"loopback IPv6", "::1", "::1", proof, true},
+		{"own address", "10.0.0.5", "10.0.0.5", proof, true},
+		{"another machine", "10.0.0.6", "10.0.0.5", proof, false},
+		{"another machine, own address unknown", "10.0.0.6", "", proof, false},
+		{"peer unknown", "", "10.0.0.5", proof, false},
+		{"no proof", "127.0.0.1", "127.0.0.1", "", false},
+		{"another proof", "127.0.0.1", "127.0.0.1", proof[1:] + "A", false},
 	} {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
-		r.Host = c.host
-		if c.header != "" {
-			r.Header.Set(c.header, "10.0.0.6")
-		}
-		ctx := context.WithValue(arrived(r), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.ParseIP(c.own)}))
+		ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.ParseIP(c.own)}))
 		for operation, call := range s.operatorCalls() {
 			var body string
 			switch operation {
@@ -152,8 +135,8 @@ func TestSealIsChangedLocally(t *testing.T) {
 	}
 }
 
-// TestSealBehindProxy: a proxy on the server's machine makes nobody local, also
-// one that says nothing of itself.
+// TestSealBehindProxy: a proxy on the server's machine makes nobody local who does
+// not read the data directory.
 func TestSealBehindProxy(t *testing.T) {
 	t.Parallel()
 	s, c := startServer(t)
@@ -172,7 +155,7 @@ func TestSealBehindProxy(t *testing.T) {
 		{"none", nil, proven, true},
 		{"none, no proof", nil, proofless, false},
 		{"silent", func(*httputil.ProxyRequest) {}, proofless, false},
-		{"usual", func(r *httputil.ProxyRequest) { r.SetXForwarded() }, proven, false},
+		{"usual", func(r *httputil.ProxyRequest) { r.SetXForwarded() }, proofless, false},
 	} {
 		op := *c.As(sigv4.Credential{AccessKeyID: s.creds.Operator.AccessKeyID, Secret: s.creds.Operator.SecretAccessKey})
 		if p.rewrite != nil {
