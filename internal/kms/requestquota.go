@@ -1,12 +1,16 @@
 package kms
 
 import (
+	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	"github.com/sagekeep/sagekeep/api/schema"
+	"github.com/sagekeep/sagekeep/internal/identity"
+	"github.com/sagekeep/sagekeep/internal/protocol"
 )
 
 // quota is one request quota: operations that share a rate.
@@ -106,8 +110,66 @@ func symmetricRate(region string) float64 {
 // any name. Those above share.
 const maxRegions = 64
 
+// quotaLimiter is the Limiter of ThrottleAWS.
+type quotaLimiter struct {
+	now func() time.Time
+	// quotas are those of single operations, by name; rates are all, by quota.
+	quotas map[string]quota
+	rates  []float64
+
+	mu      sync.RWMutex
+	callers map[string]*quotaCaller // by account
+}
+
+// quotaCaller is an account. There are no more than accounts.
+type quotaCaller struct {
+	mu      sync.RWMutex
+	regions map[string]*buckets
+}
+
+func newQuotaLimiter(now func() time.Time) *quotaLimiter {
+	l := &quotaLimiter{now: now, quotas: map[string]quota{}, rates: cryptographicRates[:], callers: map[string]*quotaCaller{}}
+	for _, o := range operationRates {
+		l.quotas[o.operation] = quota(len(l.rates))
+		l.rates = append(l.rates, o.rate)
+	}
+	return l
+}
+
+// Enter implements protocol.Limiter. Who calls pays, not who owns the key.
+//
+// Errors: ThrottlingException.
+func (l *quotaLimiter) Enter(ctx context.Context, op *schema.Operation, in any) (protocol.Lease, error) {
+	if !l.charge(l.caller(callerAccount(ctx)), identity.From(ctx).Region, op, in, l.now()) {
+		return nil, throttled()
+	}
+	return noLease{}, nil
+}
+
+// noLease is a call of which nothing is remembered.
+type noLease struct{}
+
+// Leave implements protocol.Lease.
+func (noLease) Leave() {}
+
+func (l *quotaLimiter) caller(account string) *quotaCaller {
+	l.mu.RLock()
+	c := l.callers[account]
+	l.mu.RUnlock()
+	if c != nil {
+		return c
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c = l.callers[account]; c == nil {
+		c = &quotaCaller{regions: map[string]*buckets{}}
+		l.callers[account] = c
+	}
+	return c
+}
+
 // charge takes a request from its quota.
-func (l *limiter) charge(t *tenant, region string, op *schema.Operation, in any, now time.Time) bool {
+func (l *quotaLimiter) charge(t *quotaCaller, region string, op *schema.Operation, in any, now time.Time) bool {
 	at := now.UnixNano()
 	b := t.buckets(region, len(l.rates))
 	switch in := in.(type) {
@@ -197,7 +259,7 @@ func pairQuota(spec kmsapi.DataKeyPairSpec) quota {
 // number: the instant, in nanoseconds, at which it will be full again.
 type buckets []atomic.Int64
 
-func (t *tenant) buckets(region string, n int) *buckets {
+func (t *quotaCaller) buckets(region string, n int) *buckets {
 	t.mu.RLock()
 	b := t.regions[region]
 	t.mu.RUnlock()
@@ -219,7 +281,7 @@ func (t *tenant) buckets(region string, n int) *buckets {
 
 // take takes a token, unless the bucket is empty. A bucket holds the tokens of one
 // second, at least one.
-func (b *buckets) take(l *limiter, region string, q quota, now int64) bool {
+func (b *buckets) take(l *quotaLimiter, region string, q quota, now int64) bool {
 	if q == noQuota {
 		return true
 	}

@@ -167,8 +167,8 @@ func (s *Service) Register(r *protocol.Registry) {
 	onKey(r, s, kmsapi.RotateKeyOnDemand, 0, func(in *kmsapi.RotateKeyOnDemandInput) call { return call{key: &in.KeyId} }, s.RotateKeyOnDemand)
 	onKey(r, s, kmsapi.ListKeyRotations, 0, func(in *kmsapi.ListKeyRotationsInput) call { return call{key: &in.KeyId} }, s.ListKeyRotations)
 
-	if s.Throttling != ThrottleOff {
-		r.Limit(kmsapi.Service, newLimiter(s.Throttling, s.Now, s.Customer))
+	if l := newLimiter(s.Throttling, s.Now, s.Customer); l != nil {
+		r.Limit(kmsapi.Service, l)
 	}
 }
 

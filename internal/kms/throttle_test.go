@@ -28,7 +28,7 @@ func limited(t testing.TB) *fixture {
 func TestEveryOperationHasAQuota(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	l := newLimiter(ThrottleAWS, f.now, ownCustomer)
+	l := newQuotaLimiter(f.now)
 	for _, op := range f.r.Operations()["kms"] {
 		if q := cryptographicQuota(op.NewInput()); q == noQuota && l.quotas[op.Name] == noQuota {
 			t.Errorf("%s has no quota", op.Name)
@@ -67,15 +67,15 @@ func TestSharedQuotas(t *testing.T) {
 		{"RSA_3072 pair", "us-west-2", &kmsapi.GenerateDataKeyPairWithoutPlaintextInput{KeyPairSpec: "RSA_3072"}, 4},
 		{"RSA_4096 pair", "us-west-2", &kmsapi.GenerateDataKeyPairInput{KeyPairSpec: "RSA_4096"}, 1},
 	} {
-		l := newLimiter(ThrottleAWS, time.Now, ownCustomer)
+		l := newQuotaLimiter(time.Now)
 		now, n := time.Unix(1_800_000_000, 0), 0
-		tenant := l.tenant(home, home)
-		for ; n <= c.want && l.charge(tenant, c.region, kmsapi.Decrypt.Operation, c.in, now); n++ {
+		caller := l.caller(home)
+		for ; n <= c.want && l.charge(caller, c.region, kmsapi.Decrypt.Operation, c.in, now); n++ {
 		}
 		if n != c.want {
 			t.Errorf("%s: %d requests at once, want %d", c.name, n, c.want)
 		}
-		for n = 0; n <= c.want && l.charge(tenant, c.region, kmsapi.Decrypt.Operation, c.in, now.Add(500*time.Millisecond)); n++ {
+		for n = 0; n <= c.want && l.charge(caller, c.region, kmsapi.Decrypt.Operation, c.in, now.Add(500*time.Millisecond)); n++ {
 		}
 		if n != c.want/2 {
 			t.Errorf("%s: %d requests half a second later, want %d", c.name, n, c.want/2)
@@ -127,25 +127,25 @@ func TestThrottlingByAWSQuotas(t *testing.T) {
 func TestQuotasOfTwoRegions(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	l := newLimiter(ThrottleAWS, time.Now, ownCustomer)
-	tenant := l.tenant(home, home)
+	l := newQuotaLimiter(time.Now)
+	caller := l.caller(home)
 	replicate := &kmsapi.ReplicateKeyInput{ReplicaRegion: elsewhere}
 	n := 0
-	for ; l.charge(tenant, region, kmsapi.ReplicateKey.Operation, replicate, now); n++ {
+	for ; l.charge(caller, region, kmsapi.ReplicateKey.Operation, replicate, now); n++ {
 	}
 	if n != 2 { // five CreateKey requests there, two for each
 		t.Errorf("%d replicas in a second, want 2", n)
 	}
-	if l.charge(tenant, elsewhere, kmsapi.CreateKey.Operation, &kmsapi.CreateKeyInput{}, now) {
+	if l.charge(caller, elsewhere, kmsapi.CreateKey.Operation, &kmsapi.CreateKeyInput{}, now) {
 		t.Error("CreateKey in the replicas' Region was not charged")
 	}
-	if !l.charge(tenant, region, kmsapi.CreateKey.Operation, &kmsapi.CreateKeyInput{}, now) {
+	if !l.charge(caller, region, kmsapi.CreateKey.Operation, &kmsapi.CreateKeyInput{}, now) {
 		t.Error("CreateKey in the primaries' Region was charged")
 	}
 	move := &kmsapi.UpdatePrimaryRegionInput{PrimaryRegion: elsewhere}
-	for n = 0; l.charge(tenant, region, kmsapi.UpdatePrimaryRegion.Operation, move, now); n++ {
+	for n = 0; l.charge(caller, region, kmsapi.UpdatePrimaryRegion.Operation, move, now); n++ {
 	}
-	if n != 5 || l.charge(tenant, elsewhere, kmsapi.UpdatePrimaryRegion.Operation, &kmsapi.UpdatePrimaryRegionInput{PrimaryRegion: "eu-west-3"}, now) {
+	if n != 5 || l.charge(caller, elsewhere, kmsapi.UpdatePrimaryRegion.Operation, &kmsapi.UpdatePrimaryRegionInput{PrimaryRegion: "eu-west-3"}, now) {
 		t.Errorf("%d moves in a second, want 5 in each Region", n)
 	}
 }
@@ -155,7 +155,7 @@ func TestQuotasOfTwoRegions(t *testing.T) {
 func TestThrottlingIsFair(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	l := newLimiter("", f.now, ownCustomer)
+	l := newFairLimiter(f.now, ownCustomer)
 	enter := func(account string) (protocol.Lease, error) {
 		return l.Enter(f.by(root(account)), kmsapi.Decrypt.Operation, &kmsapi.DecryptInput{})
 	}
@@ -208,7 +208,7 @@ func TestThrottlingIsFairToCustomers(t *testing.T) {
 		}
 		return account
 	}
-	l := newLimiter("", f.now, customerOf)
+	l := newFairLimiter(f.now, customerOf)
 	enter := func(account string) protocol.Lease {
 		lease, err := l.Enter(f.by(root(account)), kmsapi.Decrypt.Operation, &kmsapi.DecryptInput{})
 		if err != nil {
@@ -275,7 +275,7 @@ func TestThrottlingOff(t *testing.T) {
 func TestBucketsAreBounded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	l := newLimiter(ThrottleAWS, f.now, ownCustomer)
+	l := newQuotaLimiter(f.now)
 	refused := 0
 	for i := range 10 * maxRegions {
 		lease, err := l.Enter(f.in(fmt.Sprint("region-", i), root(home)), kmsapi.CreateKey.Operation, &kmsapi.CreateKeyInput{})
@@ -285,7 +285,7 @@ func TestBucketsAreBounded(t *testing.T) {
 		}
 		lease.Leave()
 	}
-	if n := len(l.tenant(home, home).regions); n > maxRegions+1 {
+	if n := len(l.caller(home).regions); n > maxRegions+1 {
 		t.Errorf("buckets of %d Regions", n)
 	}
 	if refused == 0 {
@@ -400,5 +400,3 @@ func BenchmarkThrottle(b *testing.B) {
 		})
 	}
 }
-
-var _ protocol.Limiter = (*limiter)(nil)
