@@ -71,7 +71,7 @@ def settled(text):
         return seen.setdefault(found[0], f"ID{len(seen)}")
 
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "INSTANT", text)
-    text = re.sub(r"\(\d+ (objects|records) looked at\)", r"(N \1 looked at)", text)
+    text = re.sub(r"\(\d+ (object|record)s? looked at\)", r"(N \1s looked at)", text)
     return re.sub(r"[0-9a-f]{64}|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", name, text)
 
 
