@@ -26,6 +26,11 @@ type Value struct {
 	// number of its members. Without ForAllValues or ForAnyValue no operator
 	// but Null matches such a key.
 	Multi bool
+	// Defaulted marks the default of an optional parameter: conditions see the
+	// value, Null sees none.
+	// Source: AWS KMS Developer Guide, "AWS KMS condition keys",
+	// kms:BypassPolicyLockoutSafetyCheck.
+	Defaulted bool
 
 	spelled string // the key of a tag as it was set
 }
@@ -103,6 +108,13 @@ func (c Context) SetMulti(key string, values ...string) {
 
 // SetBool gives a Boolean key its value.
 func (c Context) SetBool(key string, value bool) { c.Set(key, strconv.FormatBool(value)) }
+
+// SetFlag gives a Boolean key the value of an optional parameter. Nil and false are
+// its default, which the operator Null takes for absent.
+func (c Context) SetFlag(key string, flag *bool) {
+	set := flag != nil && *flag
+	c.vals[folded(key)] = Value{Vals: c.one(strconv.FormatBool(set)), Defaulted: !set}
+}
 
 // SetTime gives a date key its value, in ISO 8601 and UTC.
 func (c Context) SetTime(key string, t time.Time) {

@@ -139,7 +139,7 @@ func (c *condition) eval(ctx Context, w *Work) truth {
 	case c.operand == operandUnknown:
 		return unknown
 	case c.operand == operandNull:
-		return c.evalNull(present)
+		return c.evalNull(present && !v.Defaulted)
 	case v.Ambiguous:
 		return unknown
 	case c.set != noSet && present && len(v.Vals) == 1 && v.Vals[0] == "":

@@ -26,7 +26,7 @@ func (s *Service) createKeyChecks(ctx context.Context, in *kmsapi.CreateKeyInput
 		return nil, err
 	}
 	set := func(c authz.Context) {
-		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck != nil && *in.BypassPolicyLockoutSafetyCheck)
+		c.SetFlag("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck)
 		c.Set("kms:KeySpec", string(in.KeySpec))
 		c.Set("kms:CustomerMasterKeySpec", string(in.KeySpec))
 		c.Set("kms:KeyUsage", string(in.KeyUsage))

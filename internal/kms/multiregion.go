@@ -203,7 +203,7 @@ func replicateCall(in *kmsapi.ReplicateKeyInput) call {
 	noUnlessSaid(&in.BypassPolicyLockoutSafetyCheck)
 	return call{key: &in.KeyId, set: func(c authz.Context) {
 		c.Set("kms:ReplicaRegion", in.ReplicaRegion)
-		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", *in.BypassPolicyLockoutSafetyCheck)
+		c.SetFlag("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck)
 		tagConditions(c, in.Tags)
 	}}
 }

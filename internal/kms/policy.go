@@ -200,7 +200,7 @@ func (s *Service) GetKeyPolicy(ctx context.Context, in *kmsapi.GetKeyPolicyInput
 func putPolicyCall(in *kmsapi.PutKeyPolicyInput) call {
 	noUnlessSaid(&in.BypassPolicyLockoutSafetyCheck)
 	return call{key: &in.KeyId, set: func(c authz.Context) {
-		c.SetBool("kms:BypassPolicyLockoutSafetyCheck", *in.BypassPolicyLockoutSafetyCheck)
+		c.SetFlag("kms:BypassPolicyLockoutSafetyCheck", in.BypassPolicyLockoutSafetyCheck)
 	}}
 }
 

@@ -66,6 +66,7 @@ func TestLockoutCheckAsksForTheNextChange(t *testing.T) {
 	}{
 		{name: "unless the check is bypassed", policy: put(when("Bool", bypass, "false"))},
 		{name: "only when the check is bypassed", policy: put(when("Bool", bypass, "true")), refused: true},
+		{name: "without the parameter", policy: put(when("Null", bypass, "true"))},
 		{name: "a deny of bypassing", policy: doc(to(rootARN(home), "kms:*"), not("*", "kms:PutKeyPolicy", when("Bool", bypass, "true")))},
 		{name: "a deny of not bypassing", policy: doc(to(rootARN(home), "kms:*"), not("*", "kms:PutKeyPolicy", when("Bool", bypass, "false"))), refused: true},
 		{name: "of the key's spec", policy: put(when("StringEquals", "kms:KeySpec", "SYMMETRIC_DEFAULT"))},
