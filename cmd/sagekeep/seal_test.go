@@ -134,9 +134,15 @@ func TestSealRotateKeyFiles(t *testing.T) {
 	if after.KeyID == before.KeyID || len(after.PreviousKeys) != 0 || !*after.Opens {
 		t.Errorf("the default key file: %+v", after)
 	}
-	stop()
 	shared := "file:" + filepath.Join(t.TempDir(), "root.key")
 	mustRun(t, "seal", "migrate", "--data-dir", dir, "--to", shared)
+	if st, code := statusOf(t, dir); code != 0 || st.Opens != nil {
+		t.Errorf("status without a seal beside the server that has migrated: %d, %+v", code, st)
+	}
+	if code, out, _ := runCommand(t, "doctor", "--data-dir", dir); code != 0 || !strings.Contains(out, "not checked") {
+		t.Errorf("doctor without a seal beside the server that has migrated = %d, %s", code, out)
+	}
+	stop()
 	if st, code := statusOf(t, dir); code != 1 || st.Opens == nil || *st.Opens || !strings.Contains(st.Problem, "the seal was migrated") {
 		t.Errorf("status without a seal after a migration to another file: %d, %+v", code, st)
 	}

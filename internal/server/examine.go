@@ -22,7 +22,8 @@ var ErrSealMigrated = errors.New("the key file in the data directory is not what
 
 // CheckSeal opens keyring and deletion epochs of a data directory as a start
 // would, and writes nothing. An empty seal means the key file in the directory;
-// when another seal holds the root key, the answer is ErrSealElsewhere.
+// when another seal holds the root key, or a server that has migrated runs, the
+// answer is ErrSealElsewhere.
 func CheckSeal(ctx context.Context, dir, sealText string) error {
 	_, err := openSeal(ctx, dir, sealText)
 	return err
@@ -50,6 +51,9 @@ func openSeal(ctx context.Context, dir, sealText string) (seal.Info, error) {
 	defer s.Close()
 	if _, err := envelope.OpenKeys(ctx, filesOf(dir), s); err != nil {
 		if sealText == "" && migrated(ctx, dir, s) {
+			if r, err := ReadRunning(dir); err == nil && r.Alive() {
+				return seal.Info{}, ErrSealElsewhere // a server holds the key: nothing is amiss
+			}
 			return seal.Info{}, ErrSealMigrated
 		}
 		return seal.Info{}, err
