@@ -25,7 +25,7 @@ func testImpact() *server.Impact {
 	return &server.Impact{
 		Key: &server.ImpactKey{
 			ARN: key, Description: "two\nlines", State: "PendingDeletion", Spec: "SYMMETRIC_DEFAULT", Usage: "ENCRYPT_DECRYPT", Origin: "AWS_KMS",
-			Manager: "CUSTOMER", Created: at, DeletionDate: new(at.AddDate(0, 0, 7)), Aliases: []string{"alias/a", "alias/b"}, GrantCount: 21,
+			Manager: "CUSTOMER", MultiRegion: true, Regions: []string{"us-west-2", "eu-central-1"}, Created: at, DeletionDate: new(at.AddDate(0, 0, 7)), Aliases: []string{"alias/a", "alias/b"}, GrantCount: 21,
 			LastUsage: &server.ImpactLastUse{Operation: "Decrypt", Time: at, EventID: "e-1", RequestID: "r-1"},
 		},
 		Resources: []server.ImpactResource{
@@ -61,6 +61,7 @@ func TestPrintImpact(t *testing.T) {
 	}
 	const want = `key        arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
 state      PendingDeletion until 2026-11-30T10:00:00Z, SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT, origin AWS_KMS
+regions    us-west-2 (primary), eu-central-1: a key with the same material in each
 about      two lines
 created    2026-11-23T10:00:00Z
 last used  2026-11-23T10:00:00Z, Decrypt, event e-1

@@ -27,6 +27,10 @@ func printImpact(w io.Writer, i *server.Impact) error {
 		state += " until " + stamp(*k.DeletionDate)
 	}
 	line("state", "%s, %s for %s, origin %s", state, k.Spec, k.Usage, k.Origin)
+	if len(k.Regions) > 0 {
+		others := append([]string{k.Regions[0] + " (primary)"}, k.Regions[1:]...)
+		line("regions", "%s: a key with the same material in each", strings.Join(others, ", "))
+	}
 	if k.Description != "" {
 		line("about", "%s", oneLineText(k.Description))
 	}

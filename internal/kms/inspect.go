@@ -21,7 +21,8 @@ type Facts struct {
 	Origin                                kmsapi.OriginType
 	Manager                               kmsapi.KeyManagerType
 	Created, DeletionDate                 time.Time // DeletionDate is zero unless one is set
-	MultiRegion                           bool
+	// Regions are those of a multi-Region key, its primary's first.
+	Regions []string
 	Aliases                               []string
 	// Principals are those that the key policy names.
 	Principals []string
@@ -109,7 +110,10 @@ func (s *Service) facts(ctx context.Context, k *keyRow) (*Facts, error) {
 	f := &Facts{
 		ARN: k.arn(), ID: k.ID, Account: k.Account, Region: k.Region, Description: k.Description, Spec: k.Spec,
 		Usage: k.Usage, Origin: k.Origin, Manager: k.Manager, Created: k.Created, DeletionDate: k.DeletionDate,
-		MultiRegion: k.MultiRegion, Grants: k.GrantCount, Aliases: []string{}, Principals: []string{},
+		Grants: k.GrantCount, Aliases: []string{}, Principals: []string{},
+	}
+	if k.MultiRegion {
+		f.Regions = append([]string{k.primary()}, k.Replicas...)
 	}
 	err := s.Store.View(ctx, func(tx *store.Tx) error {
 		f.Aliases = f.Aliases[:0]

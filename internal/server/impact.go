@@ -64,6 +64,7 @@ type ImpactKey struct {
 	Origin       string         `json:"origin"`
 	Manager      string         `json:"manager"`
 	MultiRegion  bool           `json:"multiRegion"`
+	Regions      []string       `json:"regions,omitempty"` // of a multi-Region key, the primary's first
 	Created      time.Time      `json:"created"`
 	DeletionDate *time.Time     `json:"deletionDate,omitempty"`
 	Aliases      []string       `json:"aliases"`
@@ -307,7 +308,7 @@ func impactKey(f *kms.Facts) *ImpactKey {
 	k := &ImpactKey{
 		ARN: f.ARN, Description: f.Description, State: string(f.State), Spec: string(f.Spec), Usage: string(f.Usage),
 		Origin: string(f.Origin), Manager: string(f.Manager),
-		MultiRegion: f.MultiRegion, Created: f.Created, Aliases: f.Aliases, GrantCount: f.Grants,
+		MultiRegion: len(f.Regions) > 0, Regions: f.Regions, Created: f.Created, Aliases: f.Aliases, GrantCount: f.Grants,
 	}
 	if f.State == kmsapi.KeyStatePendingDeletion && !f.DeletionDate.IsZero() {
 		k.DeletionDate = &f.DeletionDate

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,6 +49,11 @@ func TestKeyListStates(t *testing.T) {
 	out, err := client.Call(ctx, &there, kmsapi.DescribeKey, &kmsapi.DescribeKeyInput{KeyId: id})
 	if err != nil || out.KeyMetadata.KeyState != "Enabled" {
 		t.Errorf("DescribeKey: %+v, %v", out, err)
+	}
+	var part Impact
+	must(t, o.Operator(ctx, "KeyImpact", ImpactInput{Key: id, Region: there.Region}, &part))
+	if want := []string{c.Region, there.Region}; !part.Key.MultiRegion || !slices.Equal(part.Key.Regions, want) {
+		t.Errorf("the Regions of the key are %q, want %q", part.Key.Regions, want)
 	}
 }
 
