@@ -1,6 +1,7 @@
 """Starting, asking and ending the server from a shell."""
 
 import configparser
+import http.client
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -19,7 +21,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
-from harness import ACCOUNT, AWS, BINARY, Credentials, Server, clean_environment, memory_kib, refused, sagekeep
+from harness import ACCOUNT, AWS, BINARY, REGION, Credentials, Server, clean_environment, memory_kib, refused, sagekeep, wait_for
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX permissions and shells")
 
@@ -325,6 +327,38 @@ def test_sigterm_drains(own_server):
     assert s.process.wait(timeout=30) == 0
     s.process.stdout.close()
     s.process = None
+
+
+def test_a_request_under_way_is_finished(own_server):
+    s = own_server()
+    s3 = s.cloud().boto("s3", signature_version="s3v4")
+    s3.create_bucket(Bucket="slow", CreateBucketConfiguration={"LocationConstraint": REGION})
+    url = urllib.parse.urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": "slow", "Key": "scene"}))
+    body = bytes(range(256)) * 4096
+    upload = http.client.HTTPConnection(url.netloc, timeout=30)
+    upload.putrequest("PUT", f"{url.path}?{url.query}")
+    upload.putheader("Content-Length", str(len(body)))
+    upload.endheaders(body[:300_000])
+    time.sleep(0.2)  # so that the server has taken the request up
+    s.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "requests under way" in s.output(), "the word that the server stops")
+    assert refused_connection(s.url), "a server that stops takes new requests"
+    upload.send(body[300_000:])
+    assert upload.getresponse().status == 200
+    upload.close()
+    assert s.process.wait(timeout=30) == 0
+    s.process.stdout.close()
+    s.process = None
+    s.start()
+    assert s.cloud().boto("s3").get_object(Bucket="slow", Key="scene")["Body"].read() == body
+
+
+def refused_connection(url):
+    try:
+        get(url + "/healthz")
+    except urllib.error.URLError as e:
+        return isinstance(e.reason, ConnectionRefusedError)
+    return False
 
 
 def test_killed_server_starts_again(own_server):

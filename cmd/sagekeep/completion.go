@@ -142,7 +142,7 @@ func bashCompletion(w io.Writer) error {
 			to = &groups
 		}
 		files := "-f "
-		if c.values != nil {
+		if c.values != nil || c.subs != nil {
 			files = ""
 		}
 		fmt.Fprintf(to, "    %q*) COMPREPLY=($(compgen "+files+"-W %q -- \"$cur\")) ;;\n", strings.Join(path, " "), strings.Join(words, " "))

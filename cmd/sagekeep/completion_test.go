@@ -49,6 +49,8 @@ _sagekeep
 		{"a path begun, words with colons", []string{"seal", "migrate", "--to", "file:de"}, []string{"file:deploy.key"}},
 		{"no path", []string{"serve", "--seal", "passphrase-env", ":", "d"}, nil},
 		{"what is not built", []string{"serve", "--st"}, nil},
+		{"subcommands, no files", []string{"key", "d"}, []string{"disable"}},
+		{"a file", []string{"policy", "lint", "deploy"}, []string{"deploy.key"}},
 		{"a flag", []string{"serve", "--data"}, []string{"--data-dir"}},
 		{"a subcommand before its group", []string{"key", "list", "--a"}, []string{"--account"}},
 		{"values of a flag", []string{"env", "--format", "p"}, []string{"powershell", "profile"}},

@@ -23,7 +23,7 @@ type Facts struct {
 	Created, DeletionDate                 time.Time // DeletionDate is zero unless one is set
 	// Regions are those of a multi-Region key, its primary's first.
 	Regions []string
-	Aliases                               []string
+	Aliases []string
 	// Principals are those that the key policy names.
 	Principals []string
 	Grants     int

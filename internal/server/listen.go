@@ -31,6 +31,7 @@ const (
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10 // bytes; session tokens travel in headers
 	drainTimeout  = 30 * time.Second
+	drainPatience = time.Second      // before whoever waits is told what for
 	bodyTimeout   = 30 * time.Second // of bodies that the pipeline does not read
 	writeTimeout  = time.Minute      // of one write: a client takes something within it
 )
@@ -95,6 +96,10 @@ func (s *Server) serve(ctx context.Context, l net.Listener, url, ca string, read
 	}
 	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
+	told := time.AfterFunc(drainPatience, func() {
+		s.cfg.Log.Info("stopping: requests under way are finished first; a further signal ends them", "at most", drainTimeout)
+	})
+	defer told.Stop()
 	if err := srv.Shutdown(drain); err != nil {
 		s.cfg.Log.Warn("requests were cut after the drain time", "error", err)
 		return srv.Close()
