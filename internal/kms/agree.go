@@ -30,7 +30,7 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, in *kmsapi.DeriveShare
 	if err := noRecipient(in.Recipient); err != nil {
 		return nil, err
 	}
-	k, _, err := s.resolve(ctx, in.KeyId, true)
+	k, _, err := s.resolve(ctx, in.KeyId, byAlias)
 	if err != nil {
 		return nil, err
 	}

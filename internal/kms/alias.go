@@ -60,7 +60,7 @@ func aliasCheck(ctx context.Context, name string) protocol.Check {
 // aliasTarget resolves the key that an alias shall name: by id or ARN, of the
 // caller's own account and region.
 func (s *Service) aliasTarget(ctx context.Context, text string) (*cachedKey, keyRef, error) {
-	k, ref, err := s.resolve(ctx, text, false)
+	k, ref, err := s.resolve(ctx, text, byKey)
 	if err == nil && k.Account != identity.From(ctx).Caller.Account {
 		err = kmsapi.NotFoundException("Key '%s' does not exist", k.arn())
 	}

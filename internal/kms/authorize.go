@@ -38,6 +38,8 @@ type use uint8
 const (
 	byAlias      use = 1 << iota // also by an alias
 	crossAccount                 // also a key of another account
+
+	byKey use = 0 // by id or ARN alone, a key of the caller's account
 )
 
 // keyOf is the resolver of operations on one key. The key is named by its ARN in
@@ -50,7 +52,7 @@ func keyOf[In, Out any](s *Service, op schema.Op[In, Out], may use, of func(*In)
 		c := of(in)
 		c.action = "kms:" + op.Name
 		tokens := takeTokens(ctx, op, in, c.tokens)
-		k, ref, err := s.resolve(ctx, *c.key, may&byAlias != 0)
+		k, ref, err := s.resolve(ctx, *c.key, may)
 		if err != nil {
 			return nil, err
 		}
@@ -329,7 +331,7 @@ type KeyInfo struct {
 //
 // Errors: NotFoundException.
 func (s *Service) Describe(ctx context.Context, keyID string) (KeyInfo, error) {
-	k, _, err := s.resolve(ctx, keyID, true)
+	k, _, err := s.resolve(ctx, keyID, byAlias)
 	if err != nil {
 		return KeyInfo{}, err
 	}
@@ -339,7 +341,7 @@ func (s *Service) Describe(ctx context.Context, keyID string) (KeyInfo, error) {
 // CheckFor builds the question whether the caller in ctx may take a KMS action
 // on a key, for services that must know before they begin.
 func (s *Service) CheckFor(ctx context.Context, keyID, action string, ec map[string]string) (protocol.Check, error) {
-	k, ref, err := s.resolve(ctx, keyID, true)
+	k, ref, err := s.resolve(ctx, keyID, byAlias)
 	if err != nil {
 		return protocol.Check{}, err
 	}

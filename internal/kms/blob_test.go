@@ -102,7 +102,7 @@ func FuzzParseKeyRef(f *testing.F) {
 	f.Add("arn:aws:kms:us-west-2:111122223333:key/" + testKeyID)
 	f.Add("alias/a")
 	f.Fuzz(func(t *testing.T, s string) {
-		ref, err := parseKeyRef(s, "111122223333", "us-west-2", true)
+		ref, err := parseKeyRef(s, "111122223333", "us-west-2", byAlias)
 		if err != nil {
 			return
 		}

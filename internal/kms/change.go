@@ -34,7 +34,7 @@ func (s *Service) update(ctx context.Context, id string, fn func(tx *store.Tx, k
 
 // refOf resolves a KeyId once more for the method; the resolver has accepted it.
 func (s *Service) refOf(ctx context.Context, text string) (keyRef, error) {
-	k, ref, err := s.resolve(ctx, text, false)
+	k, ref, err := s.resolve(ctx, text, byKey)
 	if err != nil {
 		return ref, err
 	}

@@ -81,7 +81,7 @@ func (s *Service) dataKey(ctx context.Context, keyID string, spec kmsapi.DataKey
 // dataKeyUser resolves a key and checks that it can seal data keys now: symmetric
 // encryption keys alone do.
 func (s *Service) dataKeyUser(ctx context.Context, keyID, operation string) (*cachedKey, error) {
-	k, _, err := s.resolve(ctx, keyID, true)
+	k, _, err := s.resolve(ctx, keyID, byAlias)
 	if err != nil {
 		return nil, err
 	}

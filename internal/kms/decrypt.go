@@ -36,7 +36,7 @@ func hiddenKey() error {
 // is also the one that is authorised, or the one in the ciphertext.
 func (s *Service) source(ctx context.Context, keyID *string, ciphertext []byte) (*cachedKey, keyRef, error) {
 	if keyID != nil {
-		return s.resolve(ctx, *keyID, true)
+		return s.resolve(ctx, *keyID, byAlias)
 	}
 	k, _, err := s.blobKey(ctx, ciphertext)
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *Service) Decrypt(ctx context.Context, in *kmsapi.DecryptInput) (*kmsapi
 		return nil, err
 	}
 	if ignoresCiphertext(in.DryRun, in.DryRunModifiers) {
-		k, _, err := s.resolve(ctx, *in.KeyId, true)
+		k, _, err := s.resolve(ctx, *in.KeyId, byAlias)
 		if err != nil {
 			return nil, err
 		}

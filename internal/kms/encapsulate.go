@@ -73,7 +73,7 @@ func (s *Service) Decapsulate(ctx context.Context, in *kmsapi.DecapsulateInput) 
 
 // kemKey resolves a key and checks that it encapsulates by the algorithm.
 func (s *Service) kemKey(ctx context.Context, id string, a kmsapi.EncapsulationAlgorithmSpec, operation string) (*cachedKey, error) {
-	k, _, err := s.resolve(ctx, id, true)
+	k, _, err := s.resolve(ctx, id, byAlias)
 	if err != nil {
 		return nil, err
 	}

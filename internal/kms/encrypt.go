@@ -28,7 +28,7 @@ func encryptCall(in *kmsapi.EncryptInput) call {
 // InvalidKeyUsageException, DryRunOperationException; ValidationException for
 // what does not fit; UnsupportedOperationException in FIPS 140 mode.
 func (s *Service) Encrypt(ctx context.Context, in *kmsapi.EncryptInput) (*kmsapi.EncryptOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, true)
+	k, _, err := s.resolve(ctx, in.KeyId, byAlias)
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func FuzzKeyRef(f *testing.F) {
 		if len(text) > 2048 {
 			return
 		}
-		ref, err := parseKeyRef(text, home, region, true)
+		ref, err := parseKeyRef(text, home, region, byAlias)
 		if err != nil {
 			return
 		}

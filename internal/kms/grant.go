@@ -128,7 +128,7 @@ func createGrantCall(in *kmsapi.CreateGrantInput) call {
 // KMSInvalidStateException, LimitExceededException, InvalidGrantTokenException.
 func (s *Service) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) (*kmsapi.CreateGrantOutput, error) {
 	caller := identity.From(ctx).Caller
-	k, ref, err := s.resolve(ctx, in.KeyId, false)
+	k, ref, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}
@@ -365,7 +365,7 @@ func narrower(parent *authz.Grant, g *grantRow) bool {
 
 // ListGrants lists the grants of a key.
 func (s *Service) ListGrants(ctx context.Context, in *kmsapi.ListGrantsInput) (*kmsapi.ListGrantsOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, false)
+	k, _, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func importParametersCall(in *kmsapi.GetParametersForImportInput) call {
 //
 // Source: AWS KMS API Reference, GetParametersForImport.
 func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetParametersForImportInput) (*kmsapi.GetParametersForImportOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, false)
+	k, _, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, in *kmsapi.ImportKeyMat
 	if err != nil {
 		return nil, err
 	}
-	k, _, err := s.resolve(ctx, in.KeyId, false)
+	k, _, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func (s *Service) Inspect(ctx context.Context, account, region, name string) (*F
 			region, account = p[3], p[4]
 		}
 	}
-	ref, err := parseKeyRef(name, account, region, true)
+	ref, err := parseKeyRef(name, account, region, byAlias)
 	if err != nil {
 		return nil, err
 	}

@@ -249,7 +249,7 @@ func metadata(k *keyRow) *kmsapi.KeyMetadata {
 
 // DescribeKey returns a key's metadata, in every state.
 func (s *Service) DescribeKey(ctx context.Context, in *kmsapi.DescribeKeyInput) (*kmsapi.DescribeKeyOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, true)
+	k, _, err := s.resolve(ctx, in.KeyId, byAlias)
 	if err != nil {
 		return nil, err
 	}

@@ -65,11 +65,11 @@ func isAccountID(text string) bool {
 	return len(text) == 12 && strings.Trim(text, "0123456789") == ""
 }
 
-// parseKeyRef reads a KeyId in any form: id, key ARN and, when alias is true,
-// alias name and alias ARN. Account and region of short forms are the caller's.
+// parseKeyRef reads a KeyId: id or key ARN and, by alias, alias name or alias ARN.
+// Account and region of short forms are the caller's.
 //
 // Errors: NotFoundException with AWS's texts.
-func parseKeyRef(text, account, region string, alias bool) (keyRef, error) {
+func parseKeyRef(text, account, region string, may use) (keyRef, error) {
 	ref := keyRef{account: account, region: region}
 	resource := text
 	if strings.HasPrefix(text, "arn:") {
@@ -91,7 +91,7 @@ func parseKeyRef(text, account, region string, alias bool) (keyRef, error) {
 		}
 	}
 	if strings.HasPrefix(resource, "alias/") {
-		if !alias {
+		if may&byAlias == 0 {
 			return ref, kmsapi.NotFoundException("Invalid keyId '%s'", text)
 		}
 		ref.alias, ref.typed = resource, resource
@@ -109,10 +109,10 @@ func parseKeyRef(text, account, region string, alias bool) (keyRef, error) {
 // evaluator refuses it like one that the caller may not see.
 //
 // Errors: NotFoundException.
-func (s *Service) resolve(ctx context.Context, text string, alias bool) (*cachedKey, keyRef, error) {
+func (s *Service) resolve(ctx context.Context, text string, may use) (*cachedKey, keyRef, error) {
 	call := identity.From(ctx)
 	account := callerAccount(ctx)
-	ref, err := parseKeyRef(text, account, call.Region, alias)
+	ref, err := parseKeyRef(text, account, call.Region, may)
 	if err != nil {
 		return nil, ref, err
 	}

@@ -104,7 +104,7 @@ func (s *Service) dataKeyPair(ctx context.Context, c call, pair kmsapi.DataKeyPa
 //
 // Errors: AccessDeniedException; those of finding the key.
 func (s *Service) authorizeAgain(ctx context.Context, c call, operation string) error {
-	k, ref, err := s.resolve(ctx, *c.key, false)
+	k, ref, err := s.resolve(ctx, *c.key, byKey)
 	if err != nil {
 		return err
 	}

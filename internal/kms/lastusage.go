@@ -191,7 +191,7 @@ func (s *Service) lastUse(ctx context.Context, k *keyRow) (useRow, error) {
 //
 // Source: AWS KMS API Reference, GetKeyLastUsage.
 func (s *Service) GetKeyLastUsage(ctx context.Context, in *kmsapi.GetKeyLastUsageInput) (*kmsapi.GetKeyLastUsageOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, false)
+	k, _, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}

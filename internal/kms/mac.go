@@ -72,7 +72,7 @@ func (s *Service) VerifyMac(ctx context.Context, in *kmsapi.VerifyMacInput) (*km
 
 // macKey resolves a key and checks that it makes MACs of the algorithm.
 func (s *Service) macKey(ctx context.Context, id string, a kmsapi.MacAlgorithmSpec, operation string) (*cachedKey, error) {
-	k, _, err := s.resolve(ctx, id, true)
+	k, _, err := s.resolve(ctx, id, byAlias)
 	if err != nil {
 		return nil, err
 	}

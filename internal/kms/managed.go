@@ -102,7 +102,7 @@ func ofAWS(region string) bool {
 // Errors: AccessDeniedException.
 func (s *Service) associate(ctx context.Context, text string) error {
 	account := callerAccount(ctx)
-	ref, err := parseKeyRef(text, account, identity.From(ctx).Region, true)
+	ref, err := parseKeyRef(text, account, identity.From(ctx).Region, byAlias)
 	service, ok := strings.CutPrefix(ref.alias, awsAliases)
 	if err != nil || !ok || managedKeys[service] == "" || ref.account != account || !ofAWS(ref.region) || s.Store.InTransaction(ctx) {
 		return nil // as it is named, so it is found or not

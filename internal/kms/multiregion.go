@@ -236,7 +236,7 @@ func replicable(k *keyRow, region string) error {
 //
 // Source: AWS KMS API Reference, ReplicateKey.
 func (s *Service) ReplicateKey(ctx context.Context, in *kmsapi.ReplicateKeyInput) (*kmsapi.ReplicateKeyOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, false)
+	k, _, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}

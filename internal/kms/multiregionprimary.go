@@ -47,7 +47,7 @@ func movable(k *keyRow, region string) error {
 // "Change the primary key in a set of multi-Region keys": both keys are Enabled
 // when it starts.
 func (s *Service) UpdatePrimaryRegion(ctx context.Context, in *kmsapi.UpdatePrimaryRegionInput) (*schemaNothing, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, false)
+	k, _, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}

@@ -175,7 +175,7 @@ func (s *Service) GetKeyPolicy(ctx context.Context, in *kmsapi.GetKeyPolicyInput
 	if err := checkPolicyName(in.PolicyName); err != nil {
 		return nil, err
 	}
-	k, _, err := s.resolve(ctx, in.KeyId, false)
+	k, _, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +212,7 @@ func (s *Service) PutKeyPolicy(ctx context.Context, in *kmsapi.PutKeyPolicyInput
 	if err := checkPolicyName(in.PolicyName); err != nil {
 		return nil, err
 	}
-	k, _, err := s.resolve(ctx, in.KeyId, false)
+	k, _, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}

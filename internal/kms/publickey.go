@@ -11,7 +11,7 @@ import (
 // Errors: UnsupportedOperationException for keys without one; NotFoundException,
 // DisabledException, KMSInvalidStateException.
 func (s *Service) GetPublicKey(ctx context.Context, in *kmsapi.GetPublicKeyInput) (*kmsapi.GetPublicKeyOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, true)
+	k, _, err := s.resolve(ctx, in.KeyId, byAlias)
 	if err != nil {
 		return nil, err
 	}

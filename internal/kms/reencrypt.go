@@ -23,7 +23,7 @@ func (s *Service) reEncryptChecks(ctx context.Context, in *kmsapi.ReEncryptInput
 	if err != nil {
 		return nil, err
 	}
-	to, toRef, err := s.resolve(ctx, in.DestinationKeyId, true)
+	to, toRef, err := s.resolve(ctx, in.DestinationKeyId, byAlias)
 	if err != nil {
 		return nil, err
 	}
@@ -57,12 +57,12 @@ func (s *Service) reEncryptChecks(ctx context.Context, in *kmsapi.ReEncryptInput
 //
 // Errors: those of Decrypt and Encrypt.
 func (s *Service) ReEncrypt(ctx context.Context, in *kmsapi.ReEncryptInput) (*kmsapi.ReEncryptOutput, error) {
-	to, _, err := s.resolve(ctx, in.DestinationKeyId, true)
+	to, _, err := s.resolve(ctx, in.DestinationKeyId, byAlias)
 	if err != nil {
 		return nil, err
 	}
 	if ignoresCiphertext(in.DryRun, in.DryRunModifiers) {
-		from, _, err := s.resolve(ctx, *in.SourceKeyId, true)
+		from, _, err := s.resolve(ctx, *in.SourceKeyId, byAlias)
 		if err != nil {
 			return nil, err
 		}

@@ -30,7 +30,7 @@ func (s *Service) retiring(ctx context.Context, in *kmsapi.RetireGrantInput) (gr
 			return grantRow{}, kmsapi.InvalidGrantTokenException("")
 		}
 	case in.KeyId != nil && in.GrantId != nil:
-		ref, err := parseKeyRef(*in.KeyId, callerAccount(ctx), c.Region, false)
+		ref, err := parseKeyRef(*in.KeyId, callerAccount(ctx), c.Region, byKey)
 		if err != nil {
 			return grantRow{}, err
 		}

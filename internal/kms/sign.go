@@ -51,7 +51,7 @@ func verifyCall(in *kmsapi.VerifyInput) call {
 //
 // Source: AWS KMS API Reference, Sign.
 func (s *Service) Sign(ctx context.Context, in *kmsapi.SignInput) (*kmsapi.SignOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, true)
+	k, _, err := s.resolve(ctx, in.KeyId, byAlias)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s *Service) Sign(ctx context.Context, in *kmsapi.SignInput) (*kmsapi.SignO
 //
 // Source: AWS KMS API Reference, Verify.
 func (s *Service) Verify(ctx context.Context, in *kmsapi.VerifyInput) (*kmsapi.VerifyOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, true)
+	k, _, err := s.resolve(ctx, in.KeyId, byAlias)
 	if err != nil {
 		return nil, err
 	}

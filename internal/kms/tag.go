@@ -102,7 +102,7 @@ func (s *Service) UntagResource(ctx context.Context, in *kmsapi.UntagResourceInp
 
 // ListResourceTags lists a key's tags by name.
 func (s *Service) ListResourceTags(ctx context.Context, in *kmsapi.ListResourceTagsInput) (*kmsapi.ListResourceTagsOutput, error) {
-	k, _, err := s.resolve(ctx, in.KeyId, false)
+	k, _, err := s.resolve(ctx, in.KeyId, byKey)
 	if err != nil {
 		return nil, err
 	}
