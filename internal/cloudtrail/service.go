@@ -30,7 +30,7 @@ type Config struct {
 }
 
 // Service is CloudTrail. Its methods may be called concurrently.
-type Service struct{ Config }
+type Service struct{ cfg Config }
 
 // New returns the service.
 func New(c Config) *Service {
@@ -75,7 +75,7 @@ func (s *Service) LookupEvents(ctx context.Context, in *ctapi.LookupEventsInput)
 			return nil, ctapi.InvalidMaxResultsException("MaxResults must be between 1 and %d.", maxResults)
 		}
 	}
-	scan := store.JournalScan{Reverse: true, Since: s.Now().Add(-retention)}
+	scan := store.JournalScan{Reverse: true, Since: s.cfg.Now().Add(-retention)}
 	if in.StartTime != nil && in.StartTime.After(scan.Since) {
 		scan.Since = *in.StartTime
 	}
@@ -90,7 +90,7 @@ func (s *Service) LookupEvents(ctx context.Context, in *ctapi.LookupEventsInput)
 	out := &ctapi.LookupEventsOutput{Events: []ctapi.Event{}}
 	var last []byte
 	scanned := 0
-	for rec, err := range s.Store.Journal().Scan(ctx, scan) {
+	for rec, err := range s.cfg.Store.Journal().Scan(ctx, scan) {
 		if err != nil {
 			return nil, fmt.Errorf("cloudtrail: read journal: %w", err)
 		}
@@ -114,8 +114,8 @@ func (s *Service) LookupEvents(ctx context.Context, in *ctapi.LookupEventsInput)
 }
 
 func (s *Service) scanLimit() int {
-	if s.MaxScanned > 0 {
-		return s.MaxScanned
+	if s.cfg.MaxScanned > 0 {
+		return s.cfg.MaxScanned
 	}
 	return maxScanned
 }
@@ -276,13 +276,13 @@ func (s *Service) sealToken(cursor []byte, c *identity.Call, f *filter) (string,
 	if err != nil {
 		return "", fmt.Errorf("cloudtrail: encode token: %w", err)
 	}
-	return s.Keyring.SealToken(envelope.PageToken, envelope.Token{
-		Account: c.Caller.Account, Region: c.Region, Expires: s.Now().Add(24 * time.Hour), Payload: payload,
+	return s.cfg.Keyring.SealToken(envelope.PageToken, envelope.Token{
+		Account: c.Caller.Account, Region: c.Region, Expires: s.cfg.Now().Add(24 * time.Hour), Payload: payload,
 	})
 }
 
 func (s *Service) openToken(text string, c *identity.Call, f *filter) ([]byte, error) {
-	t, err := s.Keyring.OpenToken(envelope.PageToken, text, s.Now())
+	t, err := s.cfg.Keyring.OpenToken(envelope.PageToken, text, s.cfg.Now())
 	var parts [][]byte
 	if err == nil {
 		err = json.Unmarshal(t.Payload, &parts)

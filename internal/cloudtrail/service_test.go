@@ -242,7 +242,7 @@ func TestPages(t *testing.T) {
 func TestScanIsBounded(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.s.MaxScanned = 10
+	f.s.cfg.MaxScanned = 10
 	for i := range 45 {
 		f.event(func(r *audit.Record) {
 			r.EventID = fmt.Sprint(i)

@@ -75,7 +75,7 @@ func (s *Service) check(ctx context.Context, arn string) (protocol.Check, error)
 		return c, nil
 	}
 	var tags map[string]string
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		if kind == jobResource {
 			c.ResourceType = jobType
 			job, err := jobsTable.Get(tx, r.key()...)
@@ -129,7 +129,7 @@ func (s *Service) startChecks(ctx context.Context, in *geoapi.StartEarthObservat
 		c.Action = "sagemaker-geospatial:GetEarthObservationJob"
 		checks = append(checks, c)
 	}
-	return append(checks, s.Roles.PassRoleCheck(in.ExecutionRoleArn, Principal)), nil
+	return append(checks, s.cfg.Roles.PassRoleCheck(in.ExecutionRoleArn, Principal)), nil
 }
 
 func (s *Service) exportChecks(ctx context.Context, in *geoapi.ExportEarthObservationJobInput) ([]protocol.Check, error) {
@@ -137,7 +137,7 @@ func (s *Service) exportChecks(ctx context.Context, in *geoapi.ExportEarthObserv
 	if err != nil {
 		return nil, err
 	}
-	return []protocol.Check{c, s.Roles.PassRoleCheck(in.ExecutionRoleArn, Principal)}, nil
+	return []protocol.Check{c, s.cfg.Roles.PassRoleCheck(in.ExecutionRoleArn, Principal)}, nil
 }
 
 func (s *Service) tagChecks(ctx context.Context, in *geoapi.TagResourceInput) ([]protocol.Check, error) {

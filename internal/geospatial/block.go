@@ -39,7 +39,7 @@ func (s *Service) planBlocks(c *raster.Calculator) *blockPlan {
 	p := &blockPlan{Width: g.Width, Height: g.Height, TilesX: ceil(g.Width, tileSide), TilesY: ceil(g.Height, tileSide)}
 	w, h := c.WindowSize(tileSide)
 	p.WindowX, p.WindowY = min(w/tileSide, p.TilesX), min(h/tileSide, p.TilesY)
-	side := s.BlockSide / tileSide
+	side := s.cfg.BlockSide / tileSide
 	p.BlockX, p.BlockY = min(side, p.TilesX), min(side, p.TilesY)
 	if p.WindowX > p.BlockX {
 		p.BlockX, p.BlockY = p.WindowX, p.WindowY
@@ -156,7 +156,7 @@ func (s *Service) blockComputed(tx *store.Tx, p task, bs []*bandPart) error {
 	sc.BlocksLeft--
 	if sc.BlocksLeft == 0 {
 		for i := range bs {
-			if _, err := s.Jobs.Submit(tx, task{Job: p.Job, Scene: p.Scene, Band: i}.spec(kindFile)); err != nil {
+			if _, err := s.cfg.Jobs.Submit(tx, task{Job: p.Job, Scene: p.Scene, Band: i}.spec(kindFile)); err != nil {
 				return err
 			}
 		}

@@ -19,7 +19,7 @@ func (s *Service) ListRasterDataCollections(ctx context.Context, in *geoapi.List
 		return nil, err
 	}
 	out := &geoapi.ListRasterDataCollectionsOutput{RasterDataCollectionSummaries: []geoapi.RasterDataCollectionMetadata{}}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		rows, err := collections.Page(tx, store.Key{p.region, p.account}, p.options)
 		if err != nil {
 			return err
@@ -45,7 +45,7 @@ func (s *Service) ListRasterDataCollections(ctx context.Context, in *geoapi.List
 // Errors: ResourceNotFoundException.
 func (s *Service) GetRasterDataCollection(ctx context.Context, in *geoapi.GetRasterDataCollectionInput) (*geoapi.GetRasterDataCollectionOutput, error) {
 	var c collectionRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		c, err = s.ownCollection(ctx, tx, in.Arn)
 		return err

@@ -21,12 +21,12 @@ const (
 // deleted; then STOPPING becomes STOPPED, and what was made is removed.
 func (s *Service) end(ctx context.Context, t *jobs.Task, p task) error {
 	left := 0
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
-		n, err := s.Jobs.Outstanding(tx, group(p.Job))
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		n, err := s.cfg.Jobs.Outstanding(tx, group(p.Job))
 		if err != nil {
 			return err
 		}
-		m, err := s.Jobs.Outstanding(tx, exportGroup(p.Job))
+		m, err := s.cfg.Jobs.Outstanding(tx, exportGroup(p.Job))
 		left = n + m
 		return err
 	})
@@ -51,7 +51,7 @@ func (s *Service) end(ctx context.Context, t *jobs.Task, p task) error {
 				return err
 			}
 		}
-		_, err = s.Jobs.Submit(tx, p.spec(kindRemove))
+		_, err = s.cfg.Jobs.Submit(tx, p.spec(kindRemove))
 		return err
 	})
 }

@@ -45,7 +45,7 @@ func (s *Service) ExportEarthObservationJob(ctx context.Context, in *geoapi.Expo
 		return nil, geoapi.ValidationException("The execution role %s must be a role of your account.", in.ExecutionRoleArn)
 	}
 	var out *geoapi.ExportEarthObservationJobOutput
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		job, err := s.ownJob(ctx, tx, in.Arn)
 		if err != nil {
 			return err
@@ -71,7 +71,7 @@ func (s *Service) ExportEarthObservationJob(ctx context.Context, in *geoapi.Expo
 			if err := token.use(tx, &job, job.Export.Started); err != nil {
 				return err
 			}
-			if _, err := s.Jobs.Submit(tx, task{Job: job.Ref}.spec(kindExport)); err != nil {
+			if _, err := s.cfg.Jobs.Submit(tx, task{Job: job.Ref}.spec(kindExport)); err != nil {
 				return err
 			}
 			if err := putJob(tx, job); err != nil {
@@ -88,7 +88,7 @@ func (s *Service) ExportEarthObservationJob(ctx context.Context, in *geoapi.Expo
 	if err != nil {
 		return nil, err
 	}
-	s.Jobs.Wake()
+	s.cfg.Jobs.Wake()
 	return out, nil
 }
 
@@ -118,7 +118,7 @@ type exported struct {
 // interruption is not copied again.
 func (s *Service) export(ctx context.Context, t *jobs.Task, p task) error {
 	var job jobRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		job, err = jobsTable.Get(tx, p.Job.key()...)
 		return err
@@ -165,7 +165,7 @@ func (s *Service) putExport(tx *store.Tx, r ref, e *exportRow) error {
 // exportList lists what one phase copies.
 func (s *Service) exportList(ctx context.Context, job *jobRow, sources bool) ([]exported, error) {
 	var all []sceneRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		all = nil
 		for row, err := range scenes.Scan(tx, job.Ref.key(), store.ScanOptions{}) {
 			if err != nil {
@@ -244,7 +244,7 @@ func (s *Service) exportFile(ctx context.Context, job *jobRow, x *exported) erro
 		return err
 	}
 	defer r.Close()
-	role, err := s.Roles.AssumeForService(s.asService(ctx, job), job.Export.Role, exportSession, Principal)
+	role, err := s.cfg.Roles.AssumeForService(s.asService(ctx, job), job.Export.Role, exportSession, Principal)
 	if err != nil {
 		if schema.AsError(err).Status >= 500 {
 			return err
@@ -260,9 +260,9 @@ func (s *Service) exportFile(ctx context.Context, job *jobRow, x *exported) erro
 		in.ServerSideEncryption, in.SSEKMSKeyId = s3api.ServerSideEncryptionAwsKms, &job.Export.KmsKeyID
 	}
 	asRole := identity.With(ctx, &identity.Call{
-		Caller: role, Region: job.Ref.Region, RequestID: s.NewID(), SourceIP: Principal, UserAgent: Principal, Time: s.Now().UTC(),
+		Caller: role, Region: job.Ref.Region, RequestID: s.cfg.NewID(), SourceIP: Principal, UserAgent: Principal, Time: s.cfg.Now().UTC(),
 	})
-	if _, err := s.Objects.PutObject(asRole, in); err != nil {
+	if _, err := s.cfg.Objects.PutObject(asRole, in); err != nil {
 		if e, ok := errors.AsType[*schema.Error](err); ok && e.Status < 500 {
 			return clientError(err, "s3:PutObject to s3://%s/%s was refused: %s.", bucket, in.Key, e.Error())
 		}

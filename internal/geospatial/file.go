@@ -77,7 +77,7 @@ func (s *Service) makeFile(ctx context.Context, t *jobs.Task, p task) error {
 
 // partsOf reads an output and its parts, by block.
 func (s *Service) partsOf(ctx context.Context, p task) (out outputRow, list []partRow, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		list = nil
 		if out, err = outputs.Get(tx, p.Job.key(p.Scene, p.Band)...); err != nil {
 			return err
@@ -129,7 +129,7 @@ func (s *Service) fileMade(tx *store.Tx, p task, out outputRow, blocks int) erro
 		return err
 	}
 	if next >= 0 {
-		_, err := s.Jobs.Submit(tx, task{Job: p.Job, Scene: next}.spec(kindScene))
+		_, err := s.cfg.Jobs.Submit(tx, task{Job: p.Job, Scene: next}.spec(kindScene))
 		return err
 	}
 	if !complete {

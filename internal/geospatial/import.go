@@ -52,7 +52,7 @@ func (s *Service) ImportCollection(ctx context.Context, name string, paths ...st
 	if root == "" {
 		return "", errors.New("import: name at least one STAC item or folder")
 	}
-	return s.Import(ctx, s.Account(), ImportRegion, name, os.DirFS(root), rel, nil)
+	return s.Import(ctx, s.cfg.Account(), ImportRegion, name, os.DirFS(root), rel, nil)
 }
 
 // Import makes a raster data collection of the account out of STAC 1.x items in
@@ -94,7 +94,7 @@ func (s *Service) Import(ctx context.Context, account, region, name string, fsys
 		}
 	}
 	col.Bands, col.Filters = summary(found)
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		for i, f := range found {
 			if err := items.Put(tx, f.item.itemRow, col.Ref.key(i)...); err != nil {
 				return err

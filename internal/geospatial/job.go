@@ -31,7 +31,7 @@ func active(status geoapi.EarthObservationJobStatus) bool {
 func (s *Service) duration(job *jobRow) int32 {
 	end := job.Ended
 	if end.IsZero() {
-		end = s.Now()
+		end = s.cfg.Now()
 	}
 	return int32(max(0, end.Sub(job.Created)) / time.Second)
 }
@@ -48,7 +48,7 @@ func optional(s string) *string {
 // Errors: ResourceNotFoundException.
 func (s *Service) GetEarthObservationJob(ctx context.Context, in *geoapi.GetEarthObservationJobInput) (*geoapi.GetEarthObservationJobOutput, error) {
 	var job jobRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		job, err = s.ownJob(ctx, tx, in.Arn)
 		return err
@@ -108,7 +108,7 @@ func (s *Service) ListEarthObservationJobs(ctx context.Context, in *geoapi.ListE
 	p.options.Limit = 0 // rows are filtered first
 	p.options.Reverse = in.SortOrder != geoapi.SortOrderAscending
 	out := &geoapi.ListEarthObservationJobsOutput{EarthObservationJobSummaries: []geoapi.ListEarthObservationJobOutputConfig{}}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var last []byte
 		for row, err := range jobsTable.ByIndex(tx, "time", store.Key{p.region, p.account}, p.options) {
 			if err != nil {
@@ -141,7 +141,7 @@ func (s *Service) ListEarthObservationJobs(ctx context.Context, in *geoapi.ListE
 //
 // Errors: ResourceNotFoundException; ConflictException for a job at its end.
 func (s *Service) StopEarthObservationJob(ctx context.Context, in *geoapi.StopEarthObservationJobInput) (*geoapi.StopEarthObservationJobOutput, error) {
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		job, err := s.ownJob(ctx, tx, in.Arn)
 		if err != nil {
 			return err
@@ -158,16 +158,16 @@ func (s *Service) StopEarthObservationJob(ctx context.Context, in *geoapi.StopEa
 	if err != nil {
 		return nil, err
 	}
-	s.Jobs.Wake()
+	s.cfg.Jobs.Wake()
 	return &geoapi.StopEarthObservationJobOutput{}, nil
 }
 
 // endTasks stops a job's tasks and has its leavings removed. It stores the row.
 func (s *Service) endTasks(tx *store.Tx, job *jobRow) error {
-	if _, err := s.Jobs.StopGroup(tx, group(job.Ref)); err != nil {
+	if _, err := s.cfg.Jobs.StopGroup(tx, group(job.Ref)); err != nil {
 		return err
 	}
-	if _, err := s.Jobs.Submit(tx, task{Job: job.Ref}.spec(kindEnd)); err != nil {
+	if _, err := s.cfg.Jobs.Submit(tx, task{Job: job.Ref}.spec(kindEnd)); err != nil {
 		return err
 	}
 	return putJob(tx, *job)
@@ -179,7 +179,7 @@ func (s *Service) endTasks(tx *store.Tx, job *jobRow) error {
 //
 // Errors: ResourceNotFoundException; ConflictException for a job that runs.
 func (s *Service) DeleteEarthObservationJob(ctx context.Context, in *geoapi.DeleteEarthObservationJobInput) (*geoapi.DeleteEarthObservationJobOutput, error) {
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		job, err := s.ownJob(ctx, tx, in.Arn)
 		if err != nil {
 			return err
@@ -193,7 +193,7 @@ func (s *Service) DeleteEarthObservationJob(ctx context.Context, in *geoapi.Dele
 		if err := s.retireGrant(tx.Context(ctx), &job); err != nil {
 			return err
 		}
-		if _, err := s.Jobs.StopGroup(tx, exportGroup(job.Ref)); err != nil {
+		if _, err := s.cfg.Jobs.StopGroup(tx, exportGroup(job.Ref)); err != nil {
 			return err
 		}
 		job.Status = geoapi.EarthObservationJobStatusDeleting
@@ -202,7 +202,7 @@ func (s *Service) DeleteEarthObservationJob(ctx context.Context, in *geoapi.Dele
 	if err != nil {
 		return nil, err
 	}
-	s.Jobs.Wake()
+	s.cfg.Jobs.Wake()
 	return &geoapi.DeleteEarthObservationJobOutput{}, nil
 }
 
@@ -214,7 +214,7 @@ func (s *Service) retireGrant(ctx context.Context, job *jobRow) error {
 	if job.GrantID == "" {
 		return nil
 	}
-	_, err := s.Keys.RetireGrant(identity.As(ctx, serviceCaller(job)), &kmsapi.RetireGrantInput{KeyId: &job.KeyARN, GrantId: &job.GrantID})
+	_, err := s.cfg.Keys.RetireGrant(identity.As(ctx, serviceCaller(job)), &kmsapi.RetireGrantInput{KeyId: &job.KeyARN, GrantId: &job.GrantID})
 	if e, ok := errors.AsType[*schema.Error](err); ok && e.Code == "NotFoundException" {
 		return nil
 	}
@@ -229,7 +229,7 @@ func (s *Service) Progress(ctx context.Context, jobARN string) (done, total int)
 	if kind != jobResource {
 		return 0, 0
 	}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		p, err := progresses.Get(tx, r.key()...)
 		if err != nil {
 			return err

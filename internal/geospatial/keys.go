@@ -44,7 +44,7 @@ const (
 //
 // Errors: ValidationException.
 func (s *Service) assume(ctx context.Context, roleARN, session string) (*identity.Caller, error) {
-	role, err := s.Roles.AssumeForService(ctx, roleARN, session, Principal)
+	role, err := s.cfg.Roles.AssumeForService(ctx, roleARN, session, Principal)
 	if err != nil {
 		if schema.AsError(err).Status >= 500 {
 			return nil, err
@@ -61,7 +61,7 @@ func (s *Service) assume(ctx context.Context, roleARN, session string) (*identit
 // Errors: ValidationException, AccessDeniedException.
 func (s *Service) jobKey(ctx context.Context, keyID string) (arn string, err error) {
 	call := identity.From(ctx)
-	arn, symmetric, state, err := s.Keys.Describe(ctx, keyID)
+	arn, symmetric, state, err := s.cfg.Keys.Describe(ctx, keyID)
 	if err != nil {
 		if e, ok := errors.AsType[*schema.Error](err); ok && e.Status < 500 {
 			return "", geoapi.ValidationException("The KMS key %s cannot be used: %s", keyID, e.Message).Because(err)
@@ -73,7 +73,7 @@ func (s *Service) jobKey(ctx context.Context, keyID string) (arn string, err err
 	}
 	var missing []string
 	for _, action := range keyActions() {
-		c, err := s.Keys.Check(ctx, arn, action, nil)
+		c, err := s.cfg.Keys.Check(ctx, arn, action, nil)
 		if err != nil {
 			return "", err
 		}
@@ -81,7 +81,7 @@ func (s *Service) jobKey(ctx context.Context, keyID string) (arn string, err err
 		if action == "kms:CreateGrant" {
 			grantConditions(&c, call.Region)
 		}
-		err = s.Authorizer.Authorize(ctx, kmsapi.Service, &c)
+		err = s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &c)
 		if err == nil {
 			continue
 		}
@@ -129,7 +129,7 @@ func serviceCaller(job *jobRow) *identity.Caller {
 // asService returns a context in which the service acts for the job.
 func (s *Service) asService(ctx context.Context, job *jobRow) context.Context {
 	return identity.With(ctx, &identity.Call{
-		Caller: serviceCaller(job), Region: job.Ref.Region, RequestID: s.NewID(), Time: s.Now().UTC(),
+		Caller: serviceCaller(job), Region: job.Ref.Region, RequestID: s.cfg.NewID(), Time: s.cfg.Now().UTC(),
 	})
 }
 
@@ -197,9 +197,9 @@ func (s *Service) newDataKey(ctx context.Context, job *jobRow, object, by string
 	if job.KeyARN == "" {
 		return nil, nil
 	}
-	epoch := s.KeyEpoch(job.Ref.Region, job.KeyARN)
+	epoch := s.cfg.KeyEpoch(job.Ref.Region, job.KeyARN)
 	ec := job.Ref.encryptionContext(object)
-	out, err := s.Keys.GenerateDataKey(s.asService(ctx, job), &kmsapi.GenerateDataKeyInput{
+	out, err := s.cfg.Keys.GenerateDataKey(s.asService(ctx, job), &kmsapi.GenerateDataKeyInput{
 		KeyId: job.KeyARN, KeySpec: kmsapi.DataKeySpecAes256, EncryptionContext: ec,
 	})
 	if err != nil {
@@ -210,7 +210,7 @@ func (s *Service) newDataKey(ctx context.Context, job *jobRow, object, by string
 	if err != nil {
 		return nil, fmt.Errorf("geospatial: data key of %s: %w", object, err)
 	}
-	s.keys.put(by+ec["aws:s3:arn"], heldKey{k, epoch, s.Now()})
+	s.keys.put(by+ec["aws:s3:arn"], heldKey{k, epoch, s.cfg.Now()})
 	return out.CiphertextBlob, nil
 }
 
@@ -227,11 +227,11 @@ func (s *Service) dataKey(ctx context.Context, job *jobRow, out *outputRow, by s
 	ec := job.Ref.encryptionContext(out.Object)
 	name := by + ec["aws:s3:arn"]
 	// The epoch is read first: what changes later makes the entry stale.
-	epoch := s.KeyEpoch(job.Ref.Region, job.KeyARN)
-	if k, ok := s.keys.get(name); ok && k.epoch == epoch && s.Now().Sub(k.since) < keyLasts {
+	epoch := s.cfg.KeyEpoch(job.Ref.Region, job.KeyARN)
+	if k, ok := s.keys.get(name); ok && k.epoch == epoch && s.cfg.Now().Sub(k.since) < keyLasts {
 		return k.key, nil
 	}
-	got, err := s.Keys.Decrypt(s.asService(ctx, job), &kmsapi.DecryptInput{CiphertextBlob: out.Wrapped, EncryptionContext: ec})
+	got, err := s.cfg.Keys.Decrypt(s.asService(ctx, job), &kmsapi.DecryptInput{CiphertextBlob: out.Wrapped, EncryptionContext: ec})
 	if err != nil {
 		return secret.Key{}, keyError(err, "kms:Decrypt", job)
 	}
@@ -240,7 +240,7 @@ func (s *Service) dataKey(ctx context.Context, job *jobRow, out *outputRow, by s
 	if err != nil {
 		return secret.Key{}, fmt.Errorf("geospatial: data key of %s: %w", out.Object, err)
 	}
-	s.keys.put(name, heldKey{k, epoch, s.Now()})
+	s.keys.put(name, heldKey{k, epoch, s.cfg.Now()})
 	return k, nil
 }
 

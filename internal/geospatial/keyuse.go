@@ -19,7 +19,7 @@ type KeyUse struct {
 // KeyUses finds the jobs under a key. One call looks at about budget jobs; next
 // continues, nil at the end.
 func (s *Service) KeyUses(ctx context.Context, keyARN string, cursor []byte, budget int) (found []KeyUse, next []byte, read int, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		found = nil
 		page, err := jobsTable.Page(tx, nil, store.ScanOptions{After: cursor, Limit: budget})
 		if err != nil {

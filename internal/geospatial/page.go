@@ -46,7 +46,7 @@ func (s *Service) page(ctx context.Context, operation string, filter any, limit 
 	if token == nil || *token == "" {
 		return p, nil
 	}
-	t, err := s.Keyring.OpenToken(envelope.PageToken, *token, s.Now())
+	t, err := s.cfg.Keyring.OpenToken(envelope.PageToken, *token, s.cfg.Now())
 	n := len(p.list)
 	if err != nil || t.Account != p.account || t.Region != p.region || len(t.Payload) < n || string(t.Payload[:n]) != string(p.list) {
 		return nil, geoapi.ValidationException("NextToken is not valid for this request.")
@@ -60,8 +60,8 @@ func (p *pager) next(cursor []byte) (*string, error) {
 	if cursor == nil {
 		return nil, nil
 	}
-	text, err := p.s.Keyring.SealToken(envelope.PageToken, envelope.Token{
-		Account: p.account, Region: p.region, Expires: p.s.Now().Add(pageLasts), Payload: append(p.list, cursor...),
+	text, err := p.s.cfg.Keyring.SealToken(envelope.PageToken, envelope.Token{
+		Account: p.account, Region: p.region, Expires: p.s.cfg.Now().Add(pageLasts), Payload: append(p.list, cursor...),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("geospatial: seal a page token: %w", err)

@@ -78,7 +78,7 @@ func (s *Service) registerTasks() {
 		{kindRemove, jobs.Heavy, s.remove, s.again(kindRemove)},
 		{kindExport, jobs.Heavy, s.export, s.failExport},
 	} {
-		s.Jobs.Register(jobs.Kind{
+		s.cfg.Jobs.Register(jobs.Kind{
 			Name: k.name, Lane: k.lane,
 			Run: func(ctx context.Context, t *jobs.Task) error {
 				p, err := payload(t)
@@ -117,14 +117,14 @@ func (s *Service) again(kind string) func(*store.Tx, task, error) error {
 	return func(tx *store.Tx, p task, _ error) error {
 		spec := p.spec(kind)
 		spec.After = endPause
-		_, err := s.Jobs.Submit(tx, spec)
+		_, err := s.cfg.Jobs.Submit(tx, spec)
 		return err
 	}
 }
 
 // activeJob reads a job that may go on; ok is false when it may not.
 func (s *Service) activeJob(ctx context.Context, r ref) (job jobRow, ok bool, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		job, err = jobsTable.Get(tx, r.key()...)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
@@ -170,7 +170,7 @@ func (s *Service) begin(ctx context.Context, t *jobs.Task, p task) error {
 				return err
 			}
 			if i < pr.Next {
-				if _, err := s.Jobs.Submit(tx, task{Job: p.Job, Scene: i}.spec(kindScene)); err != nil {
+				if _, err := s.cfg.Jobs.Submit(tx, task{Job: p.Job, Scene: i}.spec(kindScene)); err != nil {
 					return err
 				}
 			}
@@ -182,7 +182,7 @@ func (s *Service) begin(ctx context.Context, t *jobs.Task, p task) error {
 // scenesOf lists a job's scenes in the order of their time.
 func (s *Service) scenesOf(ctx context.Context, job *jobRow) ([]sceneRow, error) {
 	var found []sceneRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		found = nil
 		if arn := job.Input.PreviousEarthObservationJobArn; arn != nil {
 			previous, err := s.previousJob(tx, *arn)
@@ -272,7 +272,7 @@ func (s *Service) planScene(ctx context.Context, t *jobs.Task, p task) error {
 			return err
 		}
 		for i := range sc.BlocksLeft {
-			if _, err := s.Jobs.Submit(tx, task{Job: p.Job, Scene: p.Scene, Block: i}.spec(kindBlock)); err != nil {
+			if _, err := s.cfg.Jobs.Submit(tx, task{Job: p.Job, Scene: p.Scene, Block: i}.spec(kindBlock)); err != nil {
 				return err
 			}
 		}
@@ -285,7 +285,7 @@ func (s *Service) planScene(ctx context.Context, t *jobs.Task, p task) error {
 
 // scene reads a task's scene.
 func (s *Service) scene(ctx context.Context, p task) (sc sceneRow, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		sc, err = scenes.Get(tx, p.Job.key(p.Scene)...)
 		return err
 	})
@@ -294,7 +294,7 @@ func (s *Service) scene(ctx context.Context, p task) (sc sceneRow, err error) {
 
 // outputsOf reads the outputs of a task's scene.
 func (s *Service) outputsOf(ctx context.Context, r ref, scene int) (outs []outputRow, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		outs, err = readOutputs(tx, r, scene)
 		return err
 	})

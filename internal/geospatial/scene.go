@@ -55,7 +55,7 @@ func newServiceKey() []byte { return secret.Random().Bytes() }
 // the previous job under the names of its bands.
 func (s *Service) sourceOf(ctx context.Context, job *jobRow, sc *sceneRow) (*sceneSource, error) {
 	src := &sceneSource{byName: map[string]source{}}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		src.files, src.byName = nil, map[string]source{}
 		if arn := job.Input.PreviousEarthObservationJobArn; arn != nil {
 			previous, err := s.previousJob(tx, *arn)

@@ -186,7 +186,7 @@ func (s *Service) SearchRasterDataCollection(ctx context.Context, in *geoapi.Sea
 		return nil, err
 	}
 	out := &geoapi.SearchRasterDataCollectionOutput{Items: []geoapi.ItemSource{}}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		c, err := s.ownCollection(ctx, tx, in.Arn)
 		if err != nil {
 			return err

@@ -60,7 +60,7 @@ type segmentWriter struct {
 }
 
 func (s *Service) newSegment(ctx context.Context, keys segment.Keys, where []byte) (*segmentWriter, error) {
-	b, err := s.Blobs.Create(ctx)
+	b, err := s.cfg.Blobs.Create(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("geospatial: create a segment: %w", err)
 	}
@@ -95,7 +95,7 @@ type openedSegment struct {
 func (o *openedSegment) Close() error { return o.blob.Close() }
 
 func (s *Service) openSegment(ctx context.Context, row segmentRow, keys segment.Keys, where []byte) (*openedSegment, error) {
-	b, err := s.Blobs.Open(ctx, row.ID)
+	b, err := s.cfg.Blobs.Open(ctx, row.ID)
 	if err != nil {
 		return nil, fmt.Errorf("geospatial: open segment %s: %w", row.ID, err)
 	}
@@ -110,8 +110,8 @@ func (s *Service) openSegment(ctx context.Context, row segmentRow, keys segment.
 // removed now is an orphan, which the sweeper finds.
 func (s *Service) deleteSegments(ctx context.Context, ids ...blob.ID) {
 	for _, id := range ids {
-		if err := s.Blobs.Delete(ctx, id); err != nil && !errors.Is(err, blob.ErrNotFound) {
-			s.Log.Warn("a segment could not be deleted; the sweeper will", "segment", id.String(), "error", err)
+		if err := s.cfg.Blobs.Delete(ctx, id); err != nil && !errors.Is(err, blob.ErrNotFound) {
+			s.cfg.Log.Warn("a segment could not be deleted; the sweeper will", "segment", id.String(), "error", err)
 		}
 	}
 }
@@ -121,8 +121,8 @@ func (s *Service) deleteSegments(ctx context.Context, ids ...blob.ID) {
 // the service alone; age must exceed the longest write of one segment, and an
 // import, whose rows come last. It returns how many it deleted.
 func (s *Service) Sweep(ctx context.Context, age time.Duration) (deleted int, err error) {
-	before := s.Now().Add(-age)
-	for info, err := range s.Blobs.List(ctx) {
+	before := s.cfg.Now().Add(-age)
+	for info, err := range s.cfg.Blobs.List(ctx) {
 		if err != nil {
 			return deleted, fmt.Errorf("geospatial: sweep: %w", err)
 		}
@@ -130,7 +130,7 @@ func (s *Service) Sweep(ctx context.Context, age time.Duration) (deleted int, er
 			continue
 		}
 		owned := false
-		err := s.Store.View(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			owned, err = s.OwnsSegment(tx, info.ID)
 			return err
 		})

@@ -96,7 +96,7 @@ type Config struct {
 
 // Service is SageMaker geospatial. Its methods may be called concurrently.
 type Service struct {
-	Config
+	cfg  Config
 	keys keyCache
 	// blockDone, if set, is told of every block computed, for tests.
 	blockDone func(p task)
@@ -121,7 +121,7 @@ func New(c Config) *Service {
 	if c.BlockSide < tileSide {
 		c.BlockSide = defaultBlockSide
 	}
-	s := &Service{Config: c, keys: keyCache{entries: map[string]heldKey{}}}
+	s := &Service{cfg: c, keys: keyCache{entries: map[string]heldKey{}}}
 	s.registerTasks()
 	return s
 }
@@ -145,7 +145,7 @@ func (s *Service) Register(r *protocol.Registry) {
 }
 
 // timestamp is an instant as rows hold it: UTC, whole microseconds.
-func (s *Service) timestamp() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+func (s *Service) timestamp() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
 func newRequestID() string {
 	var b [16]byte

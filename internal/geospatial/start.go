@@ -67,7 +67,7 @@ func (s *Service) StartEarthObservationJob(ctx context.Context, in *geoapi.Start
 		}
 	}
 	var out *geoapi.StartEarthObservationJobOutput
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		out = nil
 		row := job // fn may run again
 		if other, err := token.used(tx); err != nil || other != nil {
@@ -86,7 +86,7 @@ func (s *Service) StartEarthObservationJob(ctx context.Context, in *geoapi.Start
 		if err := putJob(tx, row); err != nil {
 			return err
 		}
-		if _, err := s.Jobs.Submit(tx, beginTask(row.Ref)); err != nil {
+		if _, err := s.cfg.Jobs.Submit(tx, beginTask(row.Ref)); err != nil {
 			return err
 		}
 		out = s.startOutput(&row)
@@ -96,7 +96,7 @@ func (s *Service) StartEarthObservationJob(ctx context.Context, in *geoapi.Start
 	if err != nil {
 		return nil, err
 	}
-	s.Jobs.Wake()
+	s.cfg.Jobs.Wake()
 	return out, nil
 }
 
@@ -107,7 +107,7 @@ func (s *Service) createGrant(ctx context.Context, job *jobRow) error {
 		return nil
 	}
 	service := regional(job.Ref.Region)
-	grant, err := s.Keys.CreateGrant(ctx, &kmsapi.CreateGrantInput{
+	grant, err := s.cfg.Keys.CreateGrant(ctx, &kmsapi.CreateGrantInput{
 		KeyId: job.KeyARN, GranteePrincipal: &service, RetiringPrincipal: &service, Operations: grantOperations(),
 	})
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Service) createGrant(ctx context.Context, job *jobRow) error {
 	}
 	job.GrantID = *grant.GrantId
 	// The first use of the key shows that it works before the job is accepted.
-	_, err = s.Keys.GenerateDataKeyWithoutPlaintext(ctx, &kmsapi.GenerateDataKeyWithoutPlaintextInput{
+	_, err = s.cfg.Keys.GenerateDataKeyWithoutPlaintext(ctx, &kmsapi.GenerateDataKeyWithoutPlaintextInput{
 		KeyId: job.KeyARN, KeySpec: kmsapi.DataKeySpecAes256,
 	})
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *Service) checkInput(ctx context.Context, in *geoapi.InputConfigInput) (
 	}
 	if in.PreviousEarthObservationJobArn != nil {
 		arn := *in.PreviousEarthObservationJobArn
-		err := s.Store.View(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			previous, err := s.ownJob(ctx, tx, arn)
 			if err != nil {
 				return err
@@ -168,7 +168,7 @@ func (s *Service) checkInput(ctx context.Context, in *geoapi.InputConfigInput) (
 		RasterDataCollectionArn: q.RasterDataCollectionArn, AreaOfInterest: q.AreaOfInterest, PropertyFilters: q.PropertyFilters,
 		TimeRangeFilter: &geoapi.TimeRangeFilterOutput{StartTime: q.TimeRangeFilter.StartTime, EndTime: q.TimeRangeFilter.EndTime},
 	}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		c, err := s.ownCollection(ctx, tx, q.RasterDataCollectionArn)
 		out.RasterDataCollectionName = c.Name
 		return err
@@ -250,7 +250,7 @@ func (t *clientToken) use(tx *store.Tx, job *jobRow, now time.Time) error {
 // started answers a repeated start.
 func (s *Service) started(ctx context.Context, t *clientToken) (*geoapi.StartEarthObservationJobOutput, error) {
 	var job *jobRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		job, err = t.used(tx)
 		return err

@@ -44,7 +44,7 @@ func addTags(have, tags map[string]string) (map[string]string, error) {
 // changeTags rewrites the tags of a job or a collection.
 func (s *Service) changeTags(ctx context.Context, arn string, change func(map[string]string) (map[string]string, error)) error {
 	r, kind := parseARN(arn)
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
+	return s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if kind == collectionResource {
 			c, err := s.ownCollection(ctx, tx, arn)
 			if err != nil {
@@ -101,7 +101,7 @@ func (s *Service) UntagResource(ctx context.Context, in *geoapi.UntagResourceInp
 // Errors: ResourceNotFoundException.
 func (s *Service) ListTagsForResource(ctx context.Context, in *geoapi.ListTagsForResourceInput) (*geoapi.ListTagsForResourceOutput, error) {
 	out := &geoapi.ListTagsForResourceOutput{Tags: map[string]string{}}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		if _, kind := parseARN(in.ResourceArn); kind == collectionResource {
 			c, err := s.ownCollection(ctx, tx, in.ResourceArn)
 			maps.Copy(out.Tags, c.Tags)

@@ -143,7 +143,7 @@ func stillNamed(ctx context.Context, a *aliasRow) error {
 func (s *Service) alias(ctx context.Context, name string) (aliasRow, error) {
 	c := identity.From(ctx)
 	var a aliasRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		a, err = aliases.Get(tx, c.Region, c.Caller.Account, name)
 		return err
@@ -240,7 +240,7 @@ func (s *Service) deleteAliasChecks(ctx context.Context, in *kmsapi.DeleteAliasI
 // DeleteAlias removes an alias; the key stays.
 func (s *Service) DeleteAlias(ctx context.Context, in *kmsapi.DeleteAliasInput) (*schemaNothing, error) {
 	c := identity.From(ctx)
-	return nil, s.Store.Update(ctx, func(tx *store.Tx) error {
+	return nil, s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		a, err := aliases.Get(tx, c.Region, c.Caller.Account, in.AliasName)
 		if isNotFound(err) {
 			return kmsapi.NotFoundException("Alias %s is not found.", aliasARN(c.Region, c.Caller.Account, in.AliasName))
@@ -273,7 +273,7 @@ func (s *Service) ListAliases(ctx context.Context, in *kmsapi.ListAliasesInput) 
 		return nil, err
 	}
 	out := &kmsapi.ListAliasesOutput{Aliases: []kmsapi.AliasListEntry{}}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var rows store.Page[aliasRow]
 		var err error
 		if key != "" {

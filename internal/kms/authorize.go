@@ -125,7 +125,7 @@ func (s *Service) checkNamed(ctx context.Context, k *cachedKey, ref keyRef, c ca
 // too, and keeps the resource out of the record.
 func (s *Service) conceal(ctx context.Context, check protocol.Check, answer error) error {
 	check.Context = check.Context.Clone()
-	err := s.Authorizer.Authorize(ctx, kmsapi.Service, &check)
+	err := s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &check)
 	if errors.Is(err, kmsapi.AccessDeniedException("")) {
 		return answer
 	}
@@ -225,7 +225,7 @@ func (s *Service) aliasNames(ctx context.Context, k *cachedKey) ([]string, error
 	if k.aliased {
 		return k.aliases, nil
 	}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		k.aliases = nil
 		for row, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{Limit: maxAliases + 1}) {
 			if err != nil {

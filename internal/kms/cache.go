@@ -74,13 +74,13 @@ func (s *Service) readKey(ctx context.Context, region, id string) (*cachedKey, e
 	s.cache.mu.RLock()
 	k := s.cache.entries[name]
 	s.cache.mu.RUnlock()
-	joined := s.Store.InTransaction(ctx)
+	joined := s.cfg.Store.InTransaction(ctx)
 	if joined {
 		k = nil // what it reads is the transaction's own, which may not be committed
 	}
-	if k == nil && !s.Store.EpochKnown(name) {
+	if k == nil && !s.cfg.Store.EpochKnown(name) {
 		// A counter, once asked for, stays in memory: ask only for keys that are there.
-		err := s.Store.View(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			found, err := keys.Exists(tx, region, id)
 			if err == nil && !found {
 				err = store.ErrNotFound
@@ -92,12 +92,12 @@ func (s *Service) readKey(ctx context.Context, region, id string) (*cachedKey, e
 		}
 	}
 	// The epoch is read before the rows: what is bumped later makes the entry stale.
-	now := s.Store.Epoch(name)
+	now := s.cfg.Store.Epoch(name)
 	if k != nil && k.epoch == now && s.connectedAsRead(k) && !s.mustChange(k) {
 		return k, nil
 	}
 	k = &cachedKey{epoch: now, grants: map[string][]authz.Grant{}, materials: map[string]*opened{}}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		k.keyRow, err = keys.Get(tx, region, id)
 		return err
@@ -105,7 +105,7 @@ func (s *Service) readKey(ctx context.Context, region, id string) (*cachedKey, e
 	if err != nil {
 		return nil, err
 	}
-	if k.changeDue(s.Now()) {
+	if k.changeDue(s.cfg.Now()) {
 		return nil, s.applyChanges(ctx, region, id)
 	}
 	k.changes = k.nextChange()
@@ -113,7 +113,7 @@ func (s *Service) readKey(ctx context.Context, region, id string) (*cachedKey, e
 		return nil, err
 	}
 	if !joined && s.lacksEpoch(&k.keyRow) {
-		if s.Store.Epoch(name) != now { // an erasure has wrapped it anew meanwhile
+		if s.cfg.Store.Epoch(name) != now { // an erasure has wrapped it anew meanwhile
 			return nil, nil
 		}
 		s.lose(&k.keyRow)
@@ -226,22 +226,22 @@ func (s *Service) Epoch(region, arn string) uint64 {
 		if cached.external() {
 			return noEpoch()
 		}
-		if now := s.Store.Epoch(name); now != cached.epoch || !s.mustChange(cached) {
+		if now := s.cfg.Store.Epoch(name); now != cached.epoch || !s.mustChange(cached) {
 			return now
 		}
 		return noEpoch() // imported material has expired, and no request has met the key since
 	}
 	// A counter, once asked for, stays in memory: ask only for keys that are there.
 	var k keyRow
-	err := s.Store.View(context.Background(), func(tx *store.Tx) error {
+	err := s.cfg.Store.View(context.Background(), func(tx *store.Tx) error {
 		var err error
 		k, err = keys.Get(tx, region, id)
 		return err
 	})
-	if err != nil || k.external() || k.changeDue(s.Now()) {
+	if err != nil || k.external() || k.changeDue(s.cfg.Now()) {
 		return noEpoch()
 	}
-	return s.Store.Epoch(name)
+	return s.cfg.Store.Epoch(name)
 }
 
 // noEpoch is a number that no counter reaches and that does not come again.

@@ -16,7 +16,7 @@ func (s *Service) update(ctx context.Context, id string, fn func(tx *store.Tx, k
 		return err
 	}
 	defer s.forget(ref.region, ref.id)
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
+	return s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		k, err := keys.Get(tx, ref.region, ref.id)
 		if errors.Is(err, store.ErrNotFound) {
 			return kmsapi.NotFoundException("Key '%s' does not exist", keyARN(ref.region, ref.account, ref.id))
@@ -50,7 +50,7 @@ func (s *Service) updateSet(ctx context.Context, id string, fn func(tx *store.Tx
 	}
 	var changed *keySet
 	defer func() { s.forgetSet(changed) }()
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
+	return s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		set, err := readSet(tx, ref.region, ref.id)
 		if isNotFound(err) {
 			return kmsapi.NotFoundException("Key '%s' does not exist", keyARN(ref.region, ref.account, ref.id))

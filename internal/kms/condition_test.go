@@ -56,7 +56,7 @@ func TestConditionKeysOfTheCatalog(t *testing.T) {
 	f := newFixture(t)
 	l := &listener{Authorizer: evaluator.New(f.iam, nil), heard: map[string][]authz.Context{}}
 	f.r = protocol.NewRegistry(l, f.store.Journal())
-	f.s.Authorizer = f.r
+	f.s.cfg.Authorizer = f.r
 	f.s.Register(f.r)
 	f.r.Finish()
 

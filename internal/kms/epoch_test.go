@@ -11,7 +11,7 @@ func TestEpochOfKeys(t *testing.T) {
 	f := newFixture(t)
 	alice := f.by(root(home))
 	id := must(alice, f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{}).KeyMetadata.KeyId
-	fresh := New(f.s.Config) // its cache is empty
+	fresh := New(f.s.cfg) // its cache is empty
 	for name, s := range map[string]*Service{"cached": f.s, "not cached": fresh} {
 		a, b := s.Epoch(region, arnOf(id)), s.Epoch(region, arnOf(id))
 		if a != b {

@@ -54,7 +54,7 @@ func (s *Service) eraseDue(ctx context.Context) error {
 // erase is eraseDue for who holds s.erasing. It reports whether there was anything
 // to erase, also when that failed.
 func (s *Service) erase(ctx context.Context) (worked bool, err error) {
-	carriedOn := s.Epochs.InErasure()
+	carriedOn := s.cfg.Epochs.InErasure()
 	if carriedOn {
 		if err := s.endErasure(ctx); err != nil {
 			return true, err
@@ -87,7 +87,7 @@ func (s *Service) erase(ctx context.Context) (worked bool, err error) {
 	if !carriedOn && len(due)+len(queued) == 0 {
 		return false, nil
 	}
-	return true, s.Store.Compact(ctx)
+	return true, s.cfg.Store.Compact(ctx)
 }
 
 // beginErasure makes the new epoch when no commit is under way that holds
@@ -95,7 +95,7 @@ func (s *Service) erase(ctx context.Context) (worked bool, err error) {
 func (s *Service) beginErasure() error {
 	s.wrapping.Lock()
 	defer s.wrapping.Unlock()
-	return s.Epochs.Begin()
+	return s.cfg.Epochs.Begin()
 }
 
 func (s *Service) endErasure(ctx context.Context) error {
@@ -105,13 +105,13 @@ func (s *Service) endErasure(ctx context.Context) error {
 	if err := s.rewrapImports(ctx); err != nil {
 		return err
 	}
-	return s.Epochs.Finish()
+	return s.cfg.Epochs.Finish()
 }
 
 func (s *Service) dueForDeletion(ctx context.Context) ([]keyRow, error) {
 	var due []keyRow
-	now := s.Now()
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	now := s.cfg.Now()
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		due = nil
 		for row, err := range keys.ByIndex(tx, "due", store.Key{"due"}, store.ScanOptions{}) {
 			if err != nil {
@@ -131,7 +131,7 @@ func (s *Service) rewrapAll(ctx context.Context) error {
 	var after []byte
 	for {
 		var page store.Page[keyRow]
-		err := s.Store.View(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			var err error
 			page, err = keys.Page(tx, nil, store.ScanOptions{After: after, Limit: rewrapBatch})
 			return err
@@ -149,7 +149,7 @@ func (s *Service) rewrapAll(ctx context.Context) error {
 }
 
 func (s *Service) rewrap(ctx context.Context, rows []keyRow) error {
-	return s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
+	return s.cfg.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
 		for _, r := range rows {
 			k, err := keys.Get(tx, r.Region, r.ID)
 			if isNotFound(err) {
@@ -160,17 +160,17 @@ func (s *Service) rewrap(ctx context.Context, rows []keyRow) error {
 			}
 			changed := false
 			for m := range k.versions() {
-				if m.Wrapped == nil || s.Epochs.Current(m.Wrapped) {
+				if m.Wrapped == nil || s.cfg.Epochs.Current(m.Wrapped) {
 					continue
 				}
-				hbk, err := s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
+				hbk, err := s.cfg.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
 				if errors.Is(err, envelope.ErrErased) {
 					continue // of rows older than an erasure; it must not keep others' keys from being erased
 				}
 				if err != nil {
 					return fmt.Errorf("key %s, material %s: %w", k.arn(), m.ID, err)
 				}
-				m.Wrapped, changed = s.Epochs.Wrap(k.aad(m.ID), hbk), true
+				m.Wrapped, changed = s.cfg.Epochs.Wrap(k.aad(m.ID), hbk), true
 				hbk.Erase()
 			}
 			if !changed {
@@ -205,7 +205,7 @@ var erasures = store.Hashed[erasureRow]("kms.erasure")
 
 // queuedErasures returns what waits for an erasure.
 func (s *Service) queuedErasures(ctx context.Context) (queued []erasureRow, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		queued = nil
 		for row, err := range erasures.Scan(tx, nil, store.ScanOptions{}) {
 			if err != nil {
@@ -224,7 +224,7 @@ func (s *Service) queuedErasures(ctx context.Context) (queued []erasureRow, err 
 // strikeErasures drops what has been erased.
 func (s *Service) strikeErasures(ctx context.Context, done []erasureRow) error {
 	for batch := range slices.Chunk(done, rewrapBatch) {
-		err := s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
+		err := s.cfg.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
 			for _, e := range batch {
 				if err := erasures.Delete(tx, e.Region, e.KeyID, e.ID); err != nil {
 					return err

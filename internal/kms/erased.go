@@ -24,7 +24,7 @@ func materialErased(k *keyRow) error {
 // is gone. An erasure may have wrapped it anew since k was read.
 func (s *Service) lacksEpoch(k *keyRow) bool {
 	for m := range k.versions() {
-		if m.Wrapped != nil && s.Epochs.Erased(m.Wrapped) {
+		if m.Wrapped != nil && s.cfg.Epochs.Erased(m.Wrapped) {
 			return true
 		}
 	}
@@ -43,7 +43,7 @@ func (s *Service) lose(k *keyRow) {
 	}
 	k.State = kmsapi.KeyStatePendingImport
 	for m := range k.versions() {
-		if m.Wrapped != nil && s.Epochs.Erased(m.Wrapped) {
+		if m.Wrapped != nil && s.cfg.Epochs.Erased(m.Wrapped) {
 			m.Wrapped = nil
 		}
 	}
@@ -56,7 +56,7 @@ const erasedSample = 1000
 // warnErased tells the operator when the rows are older than the last erasure.
 func (s *Service) warnErased(ctx context.Context, log *slog.Logger) error {
 	var lost, looked int
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		lost, looked = 0, 0
 		page, err := keys.Page(tx, nil, store.ScanOptions{Limit: erasedSample})
 		for i := range page.Values {

@@ -40,13 +40,13 @@ func (s *Service) eraseRows(ctx context.Context, related []keyRow) error {
 		}
 		s.forgetSet(changed)
 	}()
-	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
+	return s.cfg.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
 		set, err := readAny(tx, related)
 		if err != nil || set == nil {
 			return err
 		}
 		due := func(k *keyRow) bool { // unless it was cancelled meanwhile
-			return k.State == kmsapi.KeyStatePendingDeletion && !k.DeletionDate.After(s.Now()) &&
+			return k.State == kmsapi.KeyStatePendingDeletion && !k.DeletionDate.After(s.cfg.Now()) &&
 				slices.ContainsFunc(related, func(r keyRow) bool { return r.Region == k.Region })
 		}
 		gone := slices.DeleteFunc(slices.Collect(set.all()), func(k *keyRow) bool { return !due(k) })

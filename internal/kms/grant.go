@@ -162,8 +162,8 @@ func (s *Service) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) 
 		if made = g; found {
 			made = same
 		} else {
-			if k.GrantCount >= s.Quotas.Grants {
-				return kmsapi.LimitExceededException("The key %s has %d grants, the limit.", k.arn(), s.Quotas.Grants)
+			if k.GrantCount >= s.cfg.Quotas.Grants {
+				return kmsapi.LimitExceededException("The key %s has %d grants, the limit.", k.arn(), s.cfg.Quotas.Grants)
 			}
 			k.GrantCount++
 		}
@@ -176,7 +176,7 @@ func (s *Service) CreateGrant(ctx context.Context, in *kmsapi.CreateGrantInput) 
 	if err != nil {
 		return nil, err
 	}
-	token, err := s.Keyring.SealToken(envelope.GrantToken, envelope.Token{
+	token, err := s.cfg.Keyring.SealToken(envelope.GrantToken, envelope.Token{
 		Account: made.Account, Region: made.Region, Payload: []byte(made.KeyID + "|" + made.ID),
 	})
 	if err != nil {
@@ -277,7 +277,7 @@ func (s *Service) grantPrincipal(ctx context.Context, arn, member string) (strin
 	if p, found := strings.CutPrefix(arn, "arn:aws:sts::"); found && strings.Contains(p, ":federated-user/") {
 		whose = rootARN(accountOfARN(arn)) // nobody but its account vouches for the name of such a session
 	}
-	id, ok := s.Principals.PrincipalExists(ctx, whose)
+	id, ok := s.cfg.Principals.PrincipalExists(ctx, whose)
 	if !ok || !strings.HasPrefix(arn, "arn:") {
 		return "", kmsapi.InvalidArnException("ARN does not refer to a valid principal: %s", arn)
 	}
@@ -322,7 +322,7 @@ func (s *Service) checkNarrowing(ctx context.Context, k *cachedKey, ref keyRef, 
 		return nil
 	}
 	check.Grants = nil
-	if s.Authorizer.Authorize(ctx, kmsapi.Service, &check) == nil {
+	if s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &check) == nil {
 		return nil
 	}
 	// One grant must both permit the call and be as wide: a wide grant that does
@@ -332,7 +332,7 @@ func (s *Service) checkNarrowing(ctx context.Context, k *cachedKey, ref keyRef, 
 			continue
 		}
 		check.Grants = []authz.Grant{p}
-		if s.Authorizer.Authorize(ctx, kmsapi.Service, &check) == nil {
+		if s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &check) == nil {
 			return nil
 		}
 	}
@@ -378,7 +378,7 @@ func (s *Service) ListGrants(ctx context.Context, in *kmsapi.ListGrantsInput) (*
 		return nil, err
 	}
 	out := &kmsapi.ListGrantsOutput{Grants: []kmsapi.GrantListEntry{}}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var rows store.Page[grantRow]
 		var err error
 		switch {
@@ -431,7 +431,7 @@ func (s *Service) ListRetirableGrants(ctx context.Context, in *kmsapi.ListRetira
 		return nil, kmsapi.InvalidArnException("The retiring principal %s is not of your account.", who)
 	}
 	out := &kmsapi.ListRetirableGrantsOutput{Grants: []kmsapi.GrantListEntry{}}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var rows store.Page[grantRow]
 		var err error
 		if in.RetiringServicePrincipal != nil {

@@ -403,7 +403,7 @@ func TestGrantTokens(t *testing.T) {
 	alice := f.user(home, "alice", "")
 	good := *f.grant(&kmsapi.CreateGrantInput{KeyId: id, GranteePrincipal: &alice.ARN, Operations: ops("Encrypt")}).GrantToken
 	other := *f.grant(&kmsapi.CreateGrantInput{KeyId: f.key(""), GranteePrincipal: &alice.ARN, Operations: ops("Encrypt Decrypt")}).GrantToken
-	page, err := f.s.Keyring.SealToken(envelope.PageToken, envelope.Token{Account: home, Region: region, Payload: []byte(id + "|" + id)})
+	page, err := f.s.cfg.Keyring.SealToken(envelope.PageToken, envelope.Token{Account: home, Region: region, Payload: []byte(id + "|" + id)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func (s *Service) grantsOf(ctx context.Context, k *cachedKey, to grantee, source
 		return out, nil
 	}
 	held := len(out)
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		out = out[:held]
 		for _, id := range ids {
 			row, err := grants.Get(tx, k.Region, k.ID, id)
@@ -116,7 +116,7 @@ func (s *Service) grantList(ctx context.Context, k *cachedKey, to grantee) ([]au
 	x, err := s.readGrants(ctx, k, to, true)
 	if errors.Is(err, errManyGrants) {
 		// Each of those who read many at one time would hold them.
-		leave, err := s.indexing.enter(ctx, s.Customer(ctx, k.Account))
+		leave, err := s.indexing.enter(ctx, s.cfg.Customer(ctx, k.Account))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -140,7 +140,7 @@ var errManyGrants = errors.New("kms: too many grants to be read by the way")
 // readGrants reads the grants on the key that name the grantee, or returns
 // errManyGrants when only few are wanted.
 func (s *Service) readGrants(ctx context.Context, k *cachedKey, to grantee, few bool) (x *grantIndex, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		x = newGrantIndex(s.room.list)
 		n := 0
 		for row, err := range grants.ByIndex(tx, "grantee", store.Key{k.Region, k.ID, to.name}, store.ScanOptions{}) {
@@ -169,7 +169,7 @@ func (s *Service) grantOf(ctx context.Context, k *cachedKey, id string) ([]authz
 		return g, nil
 	}
 	var out []authz.Grant
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		out = nil
 		row, err := grants.Get(tx, k.Region, k.ID, id)
 		if isNotFound(err) {

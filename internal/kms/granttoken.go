@@ -20,7 +20,7 @@ func (s *Service) checkTokens(tokens []string) error {
 
 // openGrantToken returns the grant that a token stands for.
 func (s *Service) openGrantToken(text string) (grantToken, error) {
-	t, err := s.Keyring.OpenToken(envelope.GrantToken, text, s.Now())
+	t, err := s.cfg.Keyring.OpenToken(envelope.GrantToken, text, s.cfg.Now())
 	if err != nil {
 		return grantToken{}, kmsapi.InvalidGrantTokenException("").Because(err)
 	}

@@ -64,7 +64,7 @@ func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetPara
 	if err := checkWrapping(k.Spec, in.WrappingAlgorithm, in.WrappingKeySpec); err != nil {
 		return nil, err
 	}
-	if err := s.Store.View(ctx, func(tx *store.Tx) error { return s.roomForImport(tx, &k.keyRow) }); err != nil {
+	if err := s.cfg.Store.View(ctx, func(tx *store.Tx) error { return s.roomForImport(tx, &k.keyRow) }); err != nil {
 		return nil, err
 	}
 	private, public, err := s.newPair(ctx, kmsapi.KeySpec(in.WrappingKeySpec))
@@ -83,7 +83,7 @@ func (s *Service) GetParametersForImport(ctx context.Context, in *kmsapi.GetPara
 	if err != nil {
 		return nil, err
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		now, err := keys.Get(tx, k.Region, k.ID)
 		if err != nil {
 			return err
@@ -133,7 +133,7 @@ func unixTime(t time.Time) string {
 //
 // Errors: ValidationException.
 func (s *Service) expiry(in *kmsapi.ImportKeyMaterialInput) (time.Time, error) {
-	now := s.Now()
+	now := s.cfg.Now()
 	switch {
 	case in.ExpirationModel == kmsapi.ExpirationModelTypeKeyMaterialDoesNotExpire && in.ValidTo != nil:
 		return time.Time{}, kmsapi.ValidationException("A validTo date cannot be set if the ExpirationModel is %s", in.ExpirationModel)

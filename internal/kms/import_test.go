@@ -313,7 +313,7 @@ func TestImportRefusals(t *testing.T) {
 	}
 	sealed := func(p envelope.Purpose, payload string) func(*kmsapi.ImportKeyMaterialInput) {
 		return func(in *kmsapi.ImportKeyMaterialInput) {
-			text, err := f.s.Keyring.SealToken(p, envelope.Token{Account: home, Region: region, Expires: f.now().Add(day), Payload: []byte(payload)})
+			text, err := f.s.cfg.Keyring.SealToken(p, envelope.Token{Account: home, Region: region, Expires: f.now().Add(day), Payload: []byte(payload)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -399,7 +399,7 @@ func TestImportRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Other accounts and Regions.
-	text, err := f.s.Keyring.SealToken(envelope.ImportToken, envelope.Token{Account: abroad, Region: region, Expires: f.now().Add(day), Payload: []byte(sym + "|x")})
+	text, err := f.s.cfg.Keyring.SealToken(envelope.ImportToken, envelope.Token{Account: abroad, Region: region, Expires: f.now().Add(day), Payload: []byte(sym + "|x")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,8 +54,8 @@ func (s *Service) newImport(k *keyRow, a kmsapi.AlgorithmSpec, private []byte) (
 		return row, "", err
 	}
 	row.Private = aead.Seal(nil, nil, private, row.aad())
-	row.Wrapped = s.Epochs.Wrap(row.aad(), backing)
-	token, err = s.Keyring.SealToken(envelope.ImportToken, envelope.Token{
+	row.Wrapped = s.cfg.Epochs.Wrap(row.aad(), backing)
+	token, err = s.cfg.Keyring.SealToken(envelope.ImportToken, envelope.Token{
 		Account: row.Account, Region: row.Region, Expires: row.Expires, Payload: []byte(row.KeyID + "|" + row.ID),
 	})
 	return row, token, err
@@ -67,7 +67,7 @@ func (s *Service) newImport(k *keyRow, a kmsapi.AlgorithmSpec, private []byte) (
 // another key or was used; ExpiredImportTokenException.
 func (s *Service) readImport(ctx context.Context, k *keyRow, token []byte) (importRow, *rsa.PrivateKey, error) {
 	var row importRow
-	t, err := s.Keyring.OpenToken(envelope.ImportToken, string(token), s.Now())
+	t, err := s.cfg.Keyring.OpenToken(envelope.ImportToken, string(token), s.cfg.Now())
 	expired := errors.Is(err, envelope.ErrTokenExpired)
 	if err != nil && !expired {
 		return row, nil, invalidImport().Because(err)
@@ -83,7 +83,7 @@ func (s *Service) readImport(ctx context.Context, k *keyRow, token []byte) (impo
 	// Erasures of other keys may wrap this one anew after it was read; one that
 	// was erased stays as it is.
 	for before := []byte(nil); ; before = row.Wrapped {
-		err = s.Store.View(ctx, func(tx *store.Tx) error {
+		err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			row, err = imports.Get(tx, k.Region, k.ID, id)
 			return err
 		})
@@ -103,7 +103,7 @@ func (s *Service) readImport(ctx context.Context, k *keyRow, token []byte) (impo
 }
 
 func (s *Service) openImport(row *importRow) (*rsa.PrivateKey, error) {
-	backing, err := s.Epochs.Unwrap(row.aad(), row.Wrapped)
+	backing, err := s.cfg.Epochs.Unwrap(row.aad(), row.Wrapped)
 	if err != nil {
 		return nil, fmt.Errorf("kms: open wrapping key: %w", err)
 	}
@@ -163,7 +163,7 @@ const maxImports = 100
 //
 // Errors: LimitExceededException.
 func (s *Service) roomForImport(tx *store.Tx, k *keyRow) error {
-	now, live := s.Now(), 0
+	now, live := s.cfg.Now(), 0
 	for row, err := range imports.Scan(tx, store.Key{k.Region, k.ID}, store.ScanOptions{}) {
 		if err != nil {
 			return err
@@ -184,7 +184,7 @@ func (s *Service) rewrapImports(ctx context.Context) error {
 	var after []byte
 	for {
 		var page store.Page[importRow]
-		err := s.Store.View(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			var err error
 			page, err = imports.Page(tx, nil, store.ScanOptions{After: after, Limit: rewrapBatch})
 			return err
@@ -202,13 +202,13 @@ func (s *Service) rewrapImports(ctx context.Context) error {
 }
 
 func (s *Service) rewrapImportPage(ctx context.Context, rows []importRow) error {
-	now := s.Now()
+	now := s.cfg.Now()
 	gone := func(row *importRow) bool { return !now.Before(row.Expires) }
-	rows = slices.DeleteFunc(rows, func(row importRow) bool { return !gone(&row) && s.Epochs.Current(row.Wrapped) })
+	rows = slices.DeleteFunc(rows, func(row importRow) bool { return !gone(&row) && s.cfg.Epochs.Current(row.Wrapped) })
 	if len(rows) == 0 {
 		return nil
 	}
-	return s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
+	return s.cfg.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
 		for i := range rows {
 			row, err := imports.Get(tx, rows[i].Region, rows[i].KeyID, rows[i].ID)
 			if isNotFound(err) {
@@ -234,7 +234,7 @@ func (s *Service) rewrapImportPage(ctx context.Context, rows []importRow) error 
 // goes: nobody can use it any more, and it must not keep others' keys from being
 // erased.
 func (s *Service) rewrapImport(tx *store.Tx, row *importRow) error {
-	backing, err := s.Epochs.Unwrap(row.aad(), row.Wrapped)
+	backing, err := s.cfg.Epochs.Unwrap(row.aad(), row.Wrapped)
 	if errors.Is(err, envelope.ErrErased) {
 		return imports.Delete(tx, row.Region, row.KeyID, row.ID)
 	}
@@ -242,6 +242,6 @@ func (s *Service) rewrapImport(tx *store.Tx, row *importRow) error {
 		return err
 	}
 	defer backing.Erase()
-	row.Wrapped = s.Epochs.Wrap(row.aad(), backing)
+	row.Wrapped = s.cfg.Epochs.Wrap(row.aad(), backing)
 	return imports.Put(tx, *row, row.Region, row.KeyID, row.ID)
 }

@@ -35,7 +35,7 @@ func (d *watchedDriver) Compact(ctx context.Context) error {
 // watch puts the fixture on an empty store that can be watched.
 func (f *fixture) watch(compacted func()) *watchedDriver {
 	d := &watchedDriver{Store: memstore.New(f), compacted: compacted}
-	c := f.s.Config
+	c := f.s.cfg
 	f.store = store.New(d, c.Keyring, store.Options{})
 	c.Store = f.store
 	f.start(c)

@@ -60,7 +60,7 @@ func (s *Service) Inspect(ctx context.Context, account, region, name string) (*F
 		return nil, err
 	}
 	var k keyRow
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		if ref.alias != "" {
 			a, err := aliases.Get(tx, ref.region, ref.account, ref.alias)
 			if isNotFound(err) {
@@ -88,7 +88,7 @@ func (s *Service) Inspect(ctx context.Context, account, region, name string) (*F
 // continues, nil at the end.
 func (s *Service) InspectAll(ctx context.Context, account, region string, after []byte, limit int) (all []*Facts, next []byte, err error) {
 	var rows store.Page[keyRow]
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		rows, err = keys.PageByIndex(tx, "account", store.Key{region, account}, store.ScanOptions{After: after, Limit: limit})
 		return err
@@ -115,7 +115,7 @@ func (s *Service) facts(ctx context.Context, k *keyRow) (*Facts, error) {
 	if k.MultiRegion {
 		f.Regions = append([]string{k.primary()}, k.Replicas...)
 	}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		f.Aliases = f.Aliases[:0]
 		for row, err := range aliases.ByIndex(tx, "key", store.Key{k.Region, k.ID}, store.ScanOptions{}) {
 			if err != nil {
@@ -153,7 +153,7 @@ func (s *Service) facts(ctx context.Context, k *keyRow) (*Facts, error) {
 // at the end.
 func (s *Service) InspectGrants(ctx context.Context, region, id string, after []byte, limit int) (all []GrantFacts, next []byte, err error) {
 	var rows store.Page[grantRow]
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		rows, err = grants.Page(tx, store.Key{region, id}, store.ScanOptions{After: after, Limit: limit})
 		return err

@@ -126,7 +126,7 @@ func (s *Service) CreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*km
 	}
 	out := &kmsapi.CreateKeyOutput{KeyMetadata: metadata(k)}
 	audit.From(ctx).AddResource(k.Account, resourceType, k.arn())
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		protocol.Respond(ctx, kmsapi.CreateKey, out)
 		return s.putNewKey(ctx, tx, k)
 	})
@@ -144,7 +144,7 @@ func (s *Service) authorizeCreation(ctx context.Context, in *kmsapi.CreateKeyInp
 	for i := range checks {
 		if err == nil {
 			checks[i].Action = cmp.Or(checks[i].Action, "kms:"+kmsapi.CreateKey.Name)
-			err = s.Authorizer.Authorize(ctx, kmsapi.Service, &checks[i])
+			err = s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &checks[i])
 		}
 	}
 	return err
@@ -201,8 +201,8 @@ func (s *Service) draftKey(ctx context.Context, in *kmsapi.CreateKeyInput) (*key
 
 // putNewKey stores a key that CreateKey has made.
 func (s *Service) putNewKey(ctx context.Context, tx *store.Tx, k *keyRow) error {
-	if k.MultiRegion && s.LinkedRole != nil {
-		if err := s.LinkedRole(tx.Context(ctx), MultiRegionPrincipal); err != nil {
+	if k.MultiRegion && s.cfg.LinkedRole != nil {
+		if err := s.cfg.LinkedRole(tx.Context(ctx), MultiRegionPrincipal); err != nil {
 			return err
 		}
 	}
@@ -264,7 +264,7 @@ func (s *Service) ListKeys(ctx context.Context, in *kmsapi.ListKeysInput) (*kmsa
 		return nil, err
 	}
 	out := &kmsapi.ListKeysOutput{Keys: []kmsapi.KeyListEntry{}}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		rows, err := keys.PageByIndex(tx, "account", store.Key{call.Region, call.Caller.Account}, p.options)
 		if err != nil {
 			return err

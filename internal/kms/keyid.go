@@ -144,7 +144,7 @@ func (s *Service) resolve(ctx context.Context, text string, may use) (*cachedKey
 // followAlias replaces the alias of ref by the key it points to.
 func (s *Service) followAlias(ctx context.Context, ref *keyRef) error {
 	get := func() error {
-		return s.Store.View(ctx, func(tx *store.Tx) error {
+		return s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			a, err := aliases.Get(tx, ref.region, ref.account, ref.alias)
 			ref.id = a.Target
 			return err

@@ -118,7 +118,7 @@ func (s *Service) authorizeAgain(ctx context.Context, c call, operation string) 
 	if err != nil {
 		return err
 	}
-	return s.Authorizer.Authorize(ctx, kmsapi.Service, &check)
+	return s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &check)
 }
 
 // sealPair encrypts the private key. Making it may have taken a while: the key

@@ -187,7 +187,7 @@ func TestRSAKeysFromElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	var asked []int
-	f.s.MakeRSA = func(_ context.Context, bits int) (*rsa.PrivateKey, error) {
+	f.s.cfg.MakeRSA = func(_ context.Context, bits int) (*rsa.PrivateKey, error) {
 		asked = append(asked, bits)
 		return ready, nil
 	}

@@ -60,8 +60,8 @@ func (s *Service) countKey(tx *store.Tx, k *keyRow) error {
 	if err != nil {
 		return err
 	}
-	if n >= s.Quotas.Keys {
-		return keyLimit(k.Region, k.Account, s.Quotas.Keys)
+	if n >= s.cfg.Quotas.Keys {
+		return keyLimit(k.Region, k.Account, s.cfg.Quotas.Keys)
 	}
 	return keyCounts.Put(tx, countRow{Keys: n + 1}, k.Region, k.Account)
 }
@@ -80,13 +80,13 @@ func uncountKey(tx *store.Tx, k *keyRow) error {
 
 // roomForKey refuses a key that countKey will refuse, before its material is made.
 func (s *Service) roomForKey(ctx context.Context, region, account string) error {
-	return s.Store.View(ctx, func(tx *store.Tx) error {
+	return s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		n, err := keyCounts.Get(tx, region, account)
 		if isNotFound(err) {
 			return nil
 		}
-		if err == nil && n.Keys >= s.Quotas.Keys {
-			err = keyLimit(region, account, s.Quotas.Keys)
+		if err == nil && n.Keys >= s.cfg.Quotas.Keys {
+			err = keyLimit(region, account, s.cfg.Quotas.Keys)
 		}
 		return err
 	})

@@ -28,10 +28,10 @@ func (f *fixture) keyCount() int {
 func TestKeyQuota(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	if f.s.Quotas != (Quotas{Keys: 100_000, Grants: 50_000}) {
-		t.Errorf("the default quotas are %+v", f.s.Quotas)
+	if f.s.cfg.Quotas != (Quotas{Keys: 100_000, Grants: 50_000}) {
+		t.Errorf("the default quotas are %+v", f.s.cfg.Quotas)
 	}
-	f.s.Quotas.Keys = 3
+	f.s.cfg.Quotas.Keys = 3
 	create := func(spec kmsapi.KeySpec) error {
 		in := &kmsapi.CreateKeyInput{KeySpec: spec}
 		if spec != symmetricSpec {
@@ -68,7 +68,7 @@ func TestKeyQuota(t *testing.T) {
 func TestKeyQuotaHoldsUnderContention(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.s.Quotas.Keys = 10
+	f.s.cfg.Quotas.Keys = 10
 	var mu sync.Mutex
 	made := 0
 	var wg sync.WaitGroup
@@ -121,7 +121,7 @@ func TestKeysOfOlderRowsAreCounted(t *testing.T) {
 func TestGrantQuota(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.s.Quotas.Grants = 2
+	f.s.cfg.Quotas.Grants = 2
 	id := f.key("")
 	in := kmsapi.CreateGrantInput{KeyId: id, GranteePrincipal: new(rootARN(home)), Operations: ops("Decrypt"), Name: new("same")}
 	g := f.grant(&in)

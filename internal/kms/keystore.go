@@ -83,7 +83,7 @@ func getKeyStore(ctx context.Context, tx *store.Tx, id string) (keyStoreRow, err
 
 // keyStore is getKeyStore in a transaction of its own.
 func (s *Service) keyStore(ctx context.Context, id string) (k keyStoreRow, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		k, err = getKeyStore(ctx, tx, id)
 		return err
 	})
@@ -92,7 +92,7 @@ func (s *Service) keyStore(ctx context.Context, id string) (k keyStoreRow, err e
 
 // updateKeyStore changes one store in one commit.
 func (s *Service) updateKeyStore(ctx context.Context, id string, fn func(tx *store.Tx, k *keyStoreRow) error) error {
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
+	return s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		k, err := getKeyStore(ctx, tx, id)
 		if err != nil {
 			return err
@@ -235,7 +235,7 @@ func (s *Service) CreateCustomKeyStore(ctx context.Context, in *kmsapi.CreateCus
 		k.AccessKeyID, k.Secret = in.XksProxyAuthenticationCredential.AccessKeyId, in.XksProxyAuthenticationCredential.RawSecretAccessKey
 	}
 	check := func(tx *store.Tx) error { return unlike(tx, &k, in.XksProxyConnectivity) }
-	if err := s.Store.View(ctx, check); err != nil {
+	if err := s.cfg.Store.View(ctx, check); err != nil {
 		return nil, err
 	}
 	switch {
@@ -248,7 +248,7 @@ func (s *Service) CreateCustomKeyStore(ctx context.Context, in *kmsapi.CreateCus
 		return nil, err
 	}
 	out := &kmsapi.CreateCustomKeyStoreOutput{CustomKeyStoreId: new(k.ID)}
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := check(tx); err != nil {
 			return err
 		}
@@ -273,7 +273,7 @@ func newKeyStoreID() string {
 // Errors: CustomKeyStoreNotFoundException, CustomKeyStoreInvalidStateException,
 // CustomKeyStoreHasCMKsException, also while a key waits for its deletion.
 func (s *Service) DeleteCustomKeyStore(ctx context.Context, in *kmsapi.DeleteCustomKeyStoreInput) (*kmsapi.DeleteCustomKeyStoreOutput, error) {
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		k, err := getKeyStore(ctx, tx, in.CustomKeyStoreId)
 		if err != nil {
 			return err
@@ -316,7 +316,7 @@ func (s *Service) DescribeCustomKeyStores(ctx context.Context, in *kmsapi.Descri
 	}
 	out := &kmsapi.DescribeCustomKeyStoresOutput{CustomKeyStores: []kmsapi.CustomKeyStoresListEntry{}, Truncated: new(false)}
 	call := identity.From(ctx)
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		out.CustomKeyStores = out.CustomKeyStores[:0]
 		if in.CustomKeyStoreId != nil {
 			k, err := getKeyStore(ctx, tx, *in.CustomKeyStoreId)

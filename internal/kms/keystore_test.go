@@ -22,8 +22,8 @@ func newStoreFixture(t testing.TB) (*fixture, *xkstest.Proxy) {
 	p := xkstest.New(t)
 	p.AddKey("k1")
 	p.AddKey("k2")
-	f.s.Proxies = xks.New(p.Config())
-	t.Cleanup(f.s.Proxies.Close)
+	f.s.cfg.Proxies = xks.New(p.Config())
+	t.Cleanup(f.s.cfg.Proxies.Close)
 	return f, p
 }
 
@@ -280,7 +280,9 @@ func TestConnectionFailures(t *testing.T) {
 		"nonsense": {func() {
 			p.Answer("health", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) })
 		}, func() { p.Answer("health", nil) }, "XKS_PROXY_INVALID_RESPONSE"},
-		"TLS": {func() { f.s.Proxies = xks.New(xks.Config{ConnectTo: p.Config().ConnectTo, Timeout: 10 * time.Second}) }, func() { f.s.Proxies = xks.New(p.Config()) }, "XKS_PROXY_INVALID_TLS_CONFIGURATION"},
+		"TLS": {func() {
+			f.s.cfg.Proxies = xks.New(xks.Config{ConnectTo: p.Config().ConnectTo, Timeout: 10 * time.Second})
+		}, func() { f.s.cfg.Proxies = xks.New(p.Config()) }, "XKS_PROXY_INVALID_TLS_CONFIGURATION"},
 	} {
 		c.break_()
 		if e := f.connectStore(id); e.ConnectionState != "FAILED" || e.ConnectionErrorCode != c.code {

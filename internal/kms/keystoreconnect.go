@@ -95,7 +95,7 @@ const connectsAtOnce = 8
 // connectPending asks the proxies of all stores that are CONNECTING.
 func (s *Service) connectPending(ctx context.Context, log *slog.Logger) error {
 	var pending []keyStoreRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		pending = nil
 		for row, err := range keyStores.ByIndex(tx, "connecting", store.Key{"connecting"}, store.ScanOptions{}) {
 			if err != nil {
@@ -131,7 +131,7 @@ func (s *Service) connectPending(ctx context.Context, log *slog.Logger) error {
 
 // connect asks a store's proxy for its health and keeps what came of it.
 func (s *Service) connect(ctx context.Context, k *keyStoreRow, log *slog.Logger) error {
-	h, err := s.Proxies.Health(ctx, k.proxy(), xks.Request{Operation: "ConnectCustomKeyStore", RequestID: k.Attempt})
+	h, err := s.cfg.Proxies.Health(ctx, k.proxy(), xks.Request{Operation: "ConnectCustomKeyStore", RequestID: k.Attempt})
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -145,7 +145,7 @@ func (s *Service) connect(ctx context.Context, k *keyStoreRow, log *slog.Logger)
 	if code != "" {
 		log.Warn("an external key store did not connect", "store", k.ID, "code", code, "error", err)
 	}
-	err = s.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(store.WithPending(ctx, nil), func(tx *store.Tx) error {
 		now, err := keyStores.Get(tx, k.Region, k.ID)
 		if isNotFound(err) {
 			return nil

@@ -14,7 +14,7 @@ import (
 // XksProxyInvalidConfigurationException,
 // XksProxyIncorrectAuthenticationCredentialException.
 func (s *Service) probe(ctx context.Context, k *keyStoreRow, operation string) error {
-	h, err := s.Proxies.Health(ctx, k.proxy(), xks.Request{Operation: operation, RequestID: requestID(ctx)})
+	h, err := s.cfg.Proxies.Health(ctx, k.proxy(), xks.Request{Operation: operation, RequestID: requestID(ctx)})
 	if err != nil {
 		return storeError(err)
 	}
@@ -74,7 +74,7 @@ func (s *Service) UpdateCustomKeyStore(ctx context.Context, in *kmsapi.UpdateCus
 		was, wanted keyStoreRow
 		asks        bool
 	)
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		if was, err = getKeyStore(ctx, tx, in.CustomKeyStoreId); err != nil {
 			return err

@@ -170,7 +170,7 @@ func (s *Service) lastUse(ctx context.Context, k *keyRow) (useRow, error) {
 	// Memory first: what a flush takes out of it is in the rows by then.
 	recent, noted := s.uses.get(k.arn())
 	var row useRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		row, err = useRows.Get(tx, k.Region, k.ID)
 		return err
@@ -227,7 +227,7 @@ func (s *Service) unusedCondition(ctx context.Context, c authz.Context, k *cache
 		if u.At != 0 {
 			since = time.Unix(u.At, 0)
 		}
-		n := max(s.Now().Sub(since), 0) / (24 * time.Hour)
+		n := max(s.cfg.Now().Sub(since), 0) / (24 * time.Hour)
 		return strconv.FormatInt(int64(n), 10), nil
 	})
 }
@@ -280,12 +280,12 @@ func (s *Service) flushUses(ctx context.Context, last bool) error {
 		return err
 	}
 	recent := s.uses.snapshot()
-	if len(recent) == 0 && !last && s.Now().Sub(s.uses.marked) < markInterval {
+	if len(recent) == 0 && !last && s.cfg.Now().Sub(s.uses.marked) < markInterval {
 		return nil
 	}
 	arns := slices.Sorted(maps.Keys(recent))
 	for batch := range slices.Chunk(arns, useBatch) {
-		err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 			for _, arn := range batch {
 				if err := putUse(tx, arn, recent[arn]); err != nil {
 					return err
@@ -300,7 +300,7 @@ func (s *Service) flushUses(ctx context.Context, last bool) error {
 	if err := s.mark(ctx, end); err != nil {
 		return fmt.Errorf("kms: store mark of last uses: %w", err)
 	}
-	s.uses.marked = s.Now()
+	s.uses.marked = s.cfg.Now()
 	s.uses.forget(recent)
 	return nil
 }
@@ -330,7 +330,7 @@ func (s *Service) mark(ctx context.Context, end []byte) error {
 		return nil
 	}
 	var have useMark
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		have, err = useMarks.Get(tx, useMarkKey)
 		return err
@@ -338,12 +338,12 @@ func (s *Service) mark(ctx context.Context, end []byte) error {
 	if err != nil && !isNotFound(err) || err == nil && bytes.Equal(have.Cursor, end) {
 		return err
 	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error { return useMarks.Put(tx, useMark{Cursor: end}, useMarkKey) })
+	return s.cfg.Store.Update(ctx, func(tx *store.Tx) error { return useMarks.Put(tx, useMark{Cursor: end}, useMarkKey) })
 }
 
 // journalEnd returns the cursor of the last record, nil when there is none.
 func (s *Service) journalEnd(ctx context.Context) ([]byte, error) {
-	for rec, err := range s.Store.Journal().Scan(ctx, store.JournalScan{Reverse: true}) {
+	for rec, err := range s.cfg.Store.Journal().Scan(ctx, store.JournalScan{Reverse: true}) {
 		if err != nil {
 			return nil, fmt.Errorf("kms: find the end of the journal: %w", err)
 		}
@@ -369,7 +369,7 @@ func (s *Service) catchUp(ctx context.Context) error {
 		return nil
 	}
 	var from useMark
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		from, err = useMarks.Get(tx, useMarkKey)
 		return err
@@ -378,7 +378,7 @@ func (s *Service) catchUp(ctx context.Context) error {
 		return fmt.Errorf("kms: read mark of last uses: %w", err)
 	}
 	found := map[string]useRow{}
-	for rec, err := range s.Store.Journal().Scan(ctx, store.JournalScan{After: from.Cursor}) {
+	for rec, err := range s.cfg.Store.Journal().Scan(ctx, store.JournalScan{After: from.Cursor}) {
 		if err != nil {
 			return fmt.Errorf("kms: read last uses from the journal: %w", err)
 		}

@@ -58,7 +58,7 @@ func (f *fixture) wantUse(what, id, operation string) {
 // which a clean end does.
 func (f *fixture) restart() {
 	f.Helper()
-	f.start(f.s.Config)
+	f.start(f.s.cfg)
 }
 
 func (f *fixture) flush() {

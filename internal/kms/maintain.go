@@ -46,7 +46,7 @@ func (s *Service) maintainOnce(ctx context.Context) error {
 // event is the record of what KMS itself did to a key.
 func (s *Service) event(name string, k *keyRow) audit.Event {
 	return audit.Event{
-		Source: kmsapi.Service.EventSource, Name: name, Region: k.Region, Account: k.Account, Time: s.Now(), ID: newID(false),
+		Source: kmsapi.Service.EventSource, Name: name, Region: k.Region, Account: k.Account, Time: s.cfg.Now(), ID: newID(false),
 		Details:   map[string]any{"keyId": k.arn()},
 		Resources: []audit.Resource{{AccountID: k.Account, Type: resourceType, ARN: k.arn()}},
 	}

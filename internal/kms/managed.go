@@ -104,7 +104,7 @@ func (s *Service) associate(ctx context.Context, text string) error {
 	account := callerAccount(ctx)
 	ref, err := parseKeyRef(text, account, identity.From(ctx).Region, byAlias)
 	service, ok := strings.CutPrefix(ref.alias, awsAliases)
-	if err != nil || !ok || managedKeys[service] == "" || ref.account != account || !ofAWS(ref.region) || s.Store.InTransaction(ctx) {
+	if err != nil || !ok || managedKeys[service] == "" || ref.account != account || !ofAWS(ref.region) || s.cfg.Store.InTransaction(ctx) {
 		return nil // as it is named, so it is found or not
 	}
 	if err := s.followAlias(ctx, &ref); !isNotFound(err) {
@@ -116,7 +116,7 @@ func (s *Service) associate(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	err = s.Authorizer.Authorize(ctx, kmsapi.Service, &check)
+	err = s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &check)
 	if e, denied := errors.AsType[*schema.Error](err); denied && e.Code == "AccessDeniedException" {
 		shown := *e // the key that it speaks of is not made
 		shown.Message = strings.ReplaceAll(e.Message, row.arn(), aliasARN(ref.region, ref.account, ref.alias))
@@ -145,7 +145,7 @@ func (s *Service) managedKey(ref *keyRef) *keyRow {
 // make one. It fails inside a transaction: whoever holds the store's writer lock
 // must not wait for s.wrapping, whose holders wait for that lock.
 func (s *Service) createManagedKey(ctx context.Context, ref *keyRef, k *keyRow) error {
-	if s.Store.InTransaction(ctx) {
+	if s.cfg.Store.InTransaction(ctx) {
 		return fmt.Errorf("kms: %s is not there yet and is not made inside a transaction", ref.alias)
 	}
 	fresh := newMaterial{backing: secret.Random()}
@@ -157,7 +157,7 @@ func (s *Service) createManagedKey(ctx context.Context, ref *keyRef, k *keyRow) 
 	}
 	// A commit and a record of its own: it is the service's doing, not the request's.
 	p := audit.NewPending()
-	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
+	return s.cfg.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
 		exists, err := aliases.Exists(tx, ref.region, ref.account, ref.alias)
 		if err != nil || exists {
 			return err

@@ -106,12 +106,12 @@ func (s *Service) newPrivate(ctx context.Context, name kmsapi.KeySpec) (any, err
 // newRSA makes an RSA key. They come one at a time: each takes up to seconds of
 // one processor, which the other requests must not lose altogether.
 func (s *Service) newRSA(ctx context.Context, bits int) (*rsa.PrivateKey, error) {
-	leave, err := s.making.enter(ctx, s.Customer(ctx, callerAccount(ctx)))
+	leave, err := s.making.enter(ctx, s.cfg.Customer(ctx, callerAccount(ctx)))
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	return s.MakeRSA(ctx, bits)
+	return s.cfg.MakeRSA(ctx, bits)
 }
 
 // addMaterial gives the key a new version of its material. The caller holds
@@ -136,7 +136,7 @@ func (s *Service) fill(k *keyRow, m *materialRow, fresh *newMaterial) error {
 		}
 		m.Private = a.Seal(nil, nil, fresh.private, k.aad(m.ID))
 	}
-	m.Wrapped = s.Epochs.Wrap(k.aad(m.ID), fresh.backing)
+	m.Wrapped = s.cfg.Epochs.Wrap(k.aad(m.ID), fresh.backing)
 	return nil
 }
 
@@ -149,7 +149,7 @@ func (s *Service) takeOut(k *keyRow, m *materialRow) (fresh newMaterial, err err
 			fresh.erase()
 		}
 	}()
-	fresh.backing, err = s.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
+	fresh.backing, err = s.cfg.Epochs.Unwrap(k.aad(m.ID), m.Wrapped)
 	if errors.Is(err, envelope.ErrErased) {
 		return fresh, materialErased(k)
 	}

@@ -311,7 +311,7 @@ func (s *Service) mayReplicate(there context.Context, create *kmsapi.CreateKeyIn
 			c.Action = "kms:CreateKey"
 		}
 		c.Context.Set("kms:MultiRegionKeyType", string(kmsapi.MultiRegionKeyTypeReplica))
-		if err := s.Authorizer.Authorize(there, kmsapi.Service, c); err != nil {
+		if err := s.cfg.Authorizer.Authorize(there, kmsapi.Service, c); err != nil {
 			return err
 		}
 	}

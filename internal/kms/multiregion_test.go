@@ -491,7 +491,7 @@ func TestLinkedRole(t *testing.T) {
 	f := newFixture(t)
 	var asked []string
 	refuse := error(nil)
-	f.s.LinkedRole = func(_ context.Context, service string) error {
+	f.s.cfg.LinkedRole = func(_ context.Context, service string) error {
 		asked = append(asked, service)
 		return refuse
 	}

@@ -64,7 +64,7 @@ func (s *Service) UpdatePrimaryRegion(ctx context.Context, in *kmsapi.UpdatePrim
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Authorizer.Authorize(there, kmsapi.Service, &check); err != nil {
+	if err := s.cfg.Authorizer.Authorize(there, kmsapi.Service, &check); err != nil {
 		return nil, err
 	}
 	return nil, s.updateSet(ctx, in.KeyId, func(_ *store.Tx, set *keySet) error {
@@ -102,7 +102,7 @@ func recordPrimary(there context.Context, in *kmsapi.UpdatePrimaryRegionInput, k
 // MultiRegionKeys returns the ARNs of an account's multi-Region keys by Region:
 // while it has one, it needs the service-linked role.
 func (s *Service) MultiRegionKeys(ctx context.Context, account string) (arns map[string][]string, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		arns = map[string][]string{}
 		for row, err := range keys.ByIndex(tx, "multiregion", store.Key{account}, store.ScanOptions{}) {
 			if err != nil {

@@ -26,7 +26,7 @@ func (s *Service) NamesOwnKey(ctx context.Context, ciphertext []byte) (bool, err
 	var after []byte
 	for {
 		var page store.Page[keyRow]
-		err := s.Store.View(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			var err error
 			page, err = keys.Page(tx, nil, store.ScanOptions{After: after, Limit: ownPage})
 			return err

@@ -44,7 +44,7 @@ func (s *Service) page(ctx context.Context, operation, arguments string, limit *
 		p.options.Limit = int(*limit)
 	}
 	if marker != nil {
-		t, err := s.Keyring.OpenToken(envelope.PageToken, *marker, s.Now())
+		t, err := s.cfg.Keyring.OpenToken(envelope.PageToken, *marker, s.cfg.Now())
 		if err != nil || t.Account != p.account || t.Region != p.region || !bytes.HasPrefix(t.Payload, p.question[:]) {
 			return nil, kmsapi.InvalidMarkerException("Could not deserialize marker '%s'", *marker)
 		}
@@ -58,8 +58,8 @@ func (p *pager) next(cursor []byte) (*string, *bool, error) {
 	if cursor == nil {
 		return nil, new(false), nil
 	}
-	text, err := p.s.Keyring.SealToken(envelope.PageToken, envelope.Token{
-		Account: p.account, Region: p.region, Expires: p.s.Now().Add(24 * time.Hour),
+	text, err := p.s.cfg.Keyring.SealToken(envelope.PageToken, envelope.Token{
+		Account: p.account, Region: p.region, Expires: p.s.cfg.Now().Add(24 * time.Hour),
 		Payload: append(p.question[:], cursor...),
 	})
 	if err != nil {

@@ -104,7 +104,7 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 	for _, ref := range p.Principals() {
 		switch ref.Form {
 		case authz.FormUser, authz.FormRole, authz.FormSession, authz.FormUserID, authz.FormRoleID:
-			id, ok := s.Principals.PrincipalExists(ctx, ref.Value)
+			id, ok := s.cfg.Principals.PrincipalExists(ctx, ref.Value)
 			if !ok {
 				return kmsapi.MalformedPolicyDocumentException("Policy contains a statement with one or more invalid principals.")
 			}
@@ -123,7 +123,7 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 		return err
 	}
 	check.Grants = nil
-	if err := s.Authorizer.Authorize(ctx, kmsapi.Service, &check); err != nil {
+	if err := s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &check); err != nil {
 		*k = old
 		return kmsapi.MalformedPolicyDocumentException("The new key policy will not allow you to update the key policy in the future.").
 			Because(errors.New(err.Error())) // what a policy would do is no denial of this call
@@ -180,7 +180,7 @@ func (s *Service) GetKeyPolicy(ctx context.Context, in *kmsapi.GetKeyPolicyInput
 		return nil, err
 	}
 	names := map[string]string{}
-	now, err := s.Principals.NamesNow(ctx, k.PolicyPrincipals)
+	now, err := s.cfg.Principals.NamesNow(ctx, k.PolicyPrincipals)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func (s *Service) retiring(ctx context.Context, in *kmsapi.RetireGrantInput) (gr
 		return grantRow{}, kmsapi.ValidationException("Specify either a grant token, or a key ARN and a grant ID.")
 	}
 	var g grantRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		g, err = grants.Get(tx, t.region, t.keyID, t.grantID)
 		return err
@@ -91,11 +91,11 @@ func (s *Service) retireGrantChecks(ctx context.Context, in *kmsapi.RetireGrantI
 	check.Grants = []authz.Grant{g.authz(), g.retirement()}
 	// The key policy may deny. What else it says is not an answer.
 	check.Denied = errRetire
-	if err := s.Authorizer.Authorize(ctx, kmsapi.Service, &check); err != nil && !errors.Is(err, errRetire) {
+	if err := s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &check); err != nil && !errors.Is(err, errRetire) {
 		return nil, err
 	}
 	check.Policy = nil
-	if err := s.Authorizer.Authorize(ctx, kmsapi.Service, &check); err == nil {
+	if err := s.cfg.Authorizer.Authorize(ctx, kmsapi.Service, &check); err == nil {
 		check.Denied = nil
 	} else if errors.Is(err, errRetire) {
 		audit.From(ctx).AddResource(k.Account, resourceType, k.arn())

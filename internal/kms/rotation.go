@@ -205,13 +205,13 @@ func (s *Service) ListKeyRotations(ctx context.Context, in *kmsapi.ListKeyRotati
 // rotateDue adds material to the keys whose rotation date has passed.
 func (s *Service) rotateDue(ctx context.Context) error {
 	var due []keyRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		due = nil
 		for row, err := range keys.ByIndex(tx, "rotating", store.Key{"rotating"}, store.ScanOptions{}) {
 			if err != nil {
 				return err
 			}
-			if k := row.Value; rotationDue(&k, s.Now()) {
+			if k := row.Value; rotationDue(&k, s.cfg.Now()) {
 				due = append(due, k)
 			}
 		}
@@ -235,7 +235,7 @@ func (s *Service) rotate(ctx context.Context, k keyRow) error {
 	defer fresh.erase()
 	s.wrapping.RLock()
 	defer s.wrapping.RUnlock()
-	return s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
+	return s.cfg.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
 		now, err := readSet(tx, k.Region, k.ID)
 		if isNotFound(err) {
 			return nil
@@ -243,7 +243,7 @@ func (s *Service) rotate(ctx context.Context, k keyRow) error {
 		if err != nil {
 			return err
 		}
-		if !rotationDue(now.keyRow, s.Now()) {
+		if !rotationDue(now.keyRow, s.cfg.Now()) {
 			return nil
 		}
 		if err := s.addSharedMaterial(now, kmsapi.RotationTypeAutomatic, &fresh); err != nil {

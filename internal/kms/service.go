@@ -56,7 +56,7 @@ type Config struct {
 
 // Service is the Key Management Service. Its methods may be called concurrently.
 type Service struct {
-	Config
+	cfg   Config
 	cache keyCache
 	// policies are key policies that many keys have, the default one above all.
 	policies policyCache
@@ -94,7 +94,7 @@ func New(c Config) *Service {
 		c.Proxies = xks.New(xks.Config{})
 	}
 	return &Service{
-		Config: c, cache: keyCache{entries: map[string]*cachedKey{}}, making: newTurnstile(), indexing: newTurnstile(), room: usualRoom, uses: newLastUses(),
+		cfg: c, cache: keyCache{entries: map[string]*cachedKey{}}, making: newTurnstile(), indexing: newTurnstile(), room: usualRoom, uses: newLastUses(),
 		connecting: make(chan struct{}, 1),
 	}
 }
@@ -167,7 +167,7 @@ func (s *Service) Register(r *protocol.Registry) {
 	onKey(r, s, kmsapi.RotateKeyOnDemand, byKey, func(in *kmsapi.RotateKeyOnDemandInput) call { return call{key: &in.KeyId} }, s.RotateKeyOnDemand)
 	onKey(r, s, kmsapi.ListKeyRotations, byKey, func(in *kmsapi.ListKeyRotationsInput) call { return call{key: &in.KeyId} }, s.ListKeyRotations)
 
-	if l := newLimiter(s.Throttling, s.Now, s.Customer); l != nil {
+	if l := newLimiter(s.cfg.Throttling, s.cfg.Now, s.cfg.Customer); l != nil {
 		r.Limit(kmsapi.Service, l)
 	}
 }
@@ -181,4 +181,4 @@ func onKey[In, Out any](r *protocol.Registry, s *Service, op schema.Op[In, Out],
 const resourceType = "AWS::KMS::Key"
 
 // timestamp is an instant as rows hold it: UTC, whole microseconds.
-func (s *Service) timestamp() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+func (s *Service) timestamp() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }

@@ -43,15 +43,15 @@ func (k *keyRow) changeDue(now time.Time) bool {
 
 // mustChange is changeDue for a key in the cache.
 func (s *Service) mustChange(k *cachedKey) bool {
-	return !k.changes.IsZero() && !s.Now().Before(k.changes)
+	return !k.changes.IsZero() && !s.cfg.Now().Before(k.changes)
 }
 
 // applyChanges makes the changes that are due.
 func (s *Service) applyChanges(ctx context.Context, region, id string) error {
 	p := audit.NewPending()
-	now := s.Now()
+	now := s.cfg.Now()
 	var changed *keySet
-	err := s.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(store.WithPending(ctx, p), func(tx *store.Tx) error {
 		set, err := readSet(tx, region, id)
 		if isNotFound(err) {
 			return nil
@@ -76,8 +76,8 @@ func (s *Service) applyChanges(ctx context.Context, region, id string) error {
 // applyDueChanges makes the changes that are due in any key.
 func (s *Service) applyDueChanges(ctx context.Context) error {
 	var due []keyRow
-	now := s.Now()
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	now := s.cfg.Now()
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		due = nil
 		for row, err := range keys.ByIndex(tx, "turning", store.Key{"turning"}, store.ScanOptions{}) {
 			if err != nil {

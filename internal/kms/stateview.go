@@ -14,7 +14,7 @@ import (
 // written. The row is the caller's own copy and of no use afterwards.
 func (s *Service) shownState(ctx context.Context, row *keyRow) (kmsapi.KeyState, error) {
 	k := &cachedKey{keyRow: *row}
-	now := s.Now()
+	now := s.cfg.Now()
 	s.settle(audit.NewPending(), &keySet{keyRow: &k.keyRow}, now)
 	k.lapse(now)
 	if err := s.joinStore(ctx, k); err != nil {

@@ -18,7 +18,7 @@ const tooFast = "You have exceeded the rate at which you may call KMS. Reduce th
 // limited is a fixture under AWS's quotas.
 func limited(t testing.TB) *fixture {
 	f := newFixture(t)
-	c := f.s.Config
+	c := f.s.cfg
 	c.Throttling = ThrottleAWS
 	f.start(c)
 	return f
@@ -260,7 +260,7 @@ func TestThrottlingIsFairToCustomers(t *testing.T) {
 func TestThrottlingOff(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	c := f.s.Config
+	c := f.s.cfg
 	c.Throttling = ThrottleOff
 	f.start(c)
 	for range 20 {

@@ -46,7 +46,7 @@ func checkKeyStoreMembers(in *kmsapi.CreateKeyInput) error {
 // XksKeyAlreadyInUseException, XksKeyNotFoundException,
 // XksKeyInvalidConfigurationException, KMSInvalidStateException.
 func (s *Service) findExternalKey(ctx context.Context, in *kmsapi.CreateKeyInput) (k keyStoreRow, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		k, err = claimable(ctx, tx, *in.CustomKeyStoreId, in.XksKeyId)
 		return err
 	})
@@ -55,7 +55,7 @@ func (s *Service) findExternalKey(ctx context.Context, in *kmsapi.CreateKeyInput
 	}
 	recordKeyStore(ctx, &k)
 	audit.From(ctx).Additional("xksKeyId", *in.XksKeyId)
-	m, err := s.Proxies.KeyMetadata(ctx, k.proxy(), *in.XksKeyId, proxyRequest(ctx, "CreateKey", ""))
+	m, err := s.cfg.Proxies.KeyMetadata(ctx, k.proxy(), *in.XksKeyId, proxyRequest(ctx, "CreateKey", ""))
 	if err != nil {
 		return k, newKeyError(err)
 	}
@@ -112,8 +112,8 @@ func (s *Service) joinStore(ctx context.Context, k *cachedKey) error {
 		return nil
 	}
 	// The epoch is read before the row: what is bumped later makes the entry stale.
-	k.storeEpoch = s.Store.Epoch(storeEpoch(k.Region, k.KeyStore))
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	k.storeEpoch = s.cfg.Store.Epoch(storeEpoch(k.Region, k.KeyStore))
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		k.keyStore, err = keyStores.Get(tx, k.Region, k.KeyStore)
 		return err
@@ -129,12 +129,12 @@ func (s *Service) joinStore(ctx context.Context, k *cachedKey) error {
 
 // current reports whether neither the key nor its store has changed since k was read.
 func (s *Service) current(k *cachedKey) bool {
-	return s.Store.Epoch(epoch(k.Region, k.ID)) == k.epoch && s.connectedAsRead(k)
+	return s.cfg.Store.Epoch(epoch(k.Region, k.ID)) == k.epoch && s.connectedAsRead(k)
 }
 
 // connectedAsRead is current for the store alone.
 func (s *Service) connectedAsRead(k *cachedKey) bool {
-	return !k.external() || s.Store.Epoch(storeEpoch(k.Region, k.KeyStore)) == k.storeEpoch
+	return !k.external() || s.cfg.Store.Epoch(storeEpoch(k.Region, k.KeyStore)) == k.storeEpoch
 }
 
 // recordExternal names the external key in the record. ReEncrypt may have two,
@@ -163,7 +163,7 @@ func (s *Service) sealExternal(ctx context.Context, k *cachedKey, backing secret
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.Proxies.Encrypt(ctx, k.keyStore.proxy(), k.XksKeyID, proxyRequest(ctx, operation, k.arn()), inner, outerAAD(header, ec))
+	c, err := s.cfg.Proxies.Encrypt(ctx, k.keyStore.proxy(), k.XksKeyID, proxyRequest(ctx, operation, k.arn()), inner, outerAAD(header, ec))
 	if err != nil {
 		return nil, cryptoError(err)
 	}
@@ -176,7 +176,7 @@ func (s *Service) sealExternal(ctx context.Context, k *cachedKey, backing secret
 // Errors: KMSInvalidStateException for whatever the proxy refuses.
 func (s *Service) openExternal(ctx context.Context, k *cachedKey, b *blob, ec map[string]string, operation string) error {
 	recordExternal(ctx, k, operation, "source")
-	inner, err := s.Proxies.Decrypt(ctx, k.keyStore.proxy(), k.XksKeyID, proxyRequest(ctx, operation, k.arn()), b.external, outerAAD(b.header, ec))
+	inner, err := s.cfg.Proxies.Decrypt(ctx, k.keyStore.proxy(), k.XksKeyID, proxyRequest(ctx, operation, k.arn()), b.external, outerAAD(b.header, ec))
 	if err != nil {
 		return cryptoError(err)
 	}

@@ -29,7 +29,7 @@ type question struct {
 func about[In any](s *Service, ask func(*question, *In) error) protocol.Resolver[In] {
 	return func(ctx context.Context, in *In) ([]protocol.Check, error) {
 		var checks []protocol.Check
-		err := s.Store.View(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			o, err := s.organizationOf(tx, accountOf(ctx))
 			if err != nil {
 				return err
@@ -168,7 +168,7 @@ func ofHandshake[In any](s *Service, id func(*In) string) protocol.Resolver[In] 
 	return func(ctx context.Context, in *In) ([]protocol.Check, error) {
 		account := accountOf(ctx)
 		resource := "arn:aws:organizations::" + account + ":handshake/*/invite/" + id(in)
-		err := s.Store.View(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			_, o, err := s.handshake(tx, account, id(in))
 			if err == nil {
 				resource = o.handshakeARN(id(in))

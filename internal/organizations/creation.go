@@ -34,7 +34,7 @@ type creationTask struct {
 }
 
 func (s *Service) registerTasks() {
-	s.Jobs.Register(jobs.Kind{
+	s.cfg.Jobs.Register(jobs.Kind{
 		Name: kindCreate, Lane: jobs.Light, Run: s.runCreation,
 		Failed: func(tx *store.Tx, t *jobs.Task, _ error) error { // the process ended each time
 			c, err := s.creationOf(tx, t)
@@ -87,7 +87,7 @@ func (s *Service) CreateAccount(ctx context.Context, in *orgapi.CreateAccountInp
 		if err != nil {
 			return err
 		}
-		if _, err := s.Jobs.Submit(tx, jobs.Spec{Kind: kindCreate, Payload: task}); err != nil {
+		if _, err := s.cfg.Jobs.Submit(tx, jobs.Spec{Kind: kindCreate, Payload: task}); err != nil {
 			return err
 		}
 		out.CreateAccountStatus = s.creationShape(&c)
@@ -97,7 +97,7 @@ func (s *Service) CreateAccount(ctx context.Context, in *orgapi.CreateAccountInp
 	if err != nil {
 		return nil, err
 	}
-	s.Jobs.Wake()
+	s.cfg.Jobs.Wake()
 	return out, nil
 }
 
@@ -227,7 +227,7 @@ func (s *Service) newAccount(ctx context.Context, o *organizationRow, role strin
 		}
 		id = newAccountID()
 		var err error
-		if ok, err = s.Accounts.Add(ctx, id); err != nil {
+		if ok, err = s.cfg.Accounts.Add(ctx, id); err != nil {
 			return "", fmt.Errorf("create account: %w", err)
 		}
 	}
@@ -235,13 +235,13 @@ func (s *Service) newAccount(ctx context.Context, o *organizationRow, role strin
 		Caller: &identity.Caller{
 			Type: identity.Root, Account: id, ARN: "arn:aws:iam::" + id + ":root", PrincipalID: id, InvokedBy: Principal,
 		},
-		Region: homeRegion, RequestID: s.NewID(), SourceIP: Principal, UserAgent: Principal, Time: s.Now().UTC(),
+		Region: homeRegion, RequestID: s.cfg.NewID(), SourceIP: Principal, UserAgent: Principal, Time: s.cfg.Now().UTC(),
 	})
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + o.Management + `:root"},"Action":"sts:AssumeRole"}]}`
-	if _, err := s.Accounts.CreateRole(ctx, &iamapi.CreateRoleInput{RoleName: role, AssumeRolePolicyDocument: trust}); err != nil {
+	if _, err := s.cfg.Accounts.CreateRole(ctx, &iamapi.CreateRoleInput{RoleName: role, AssumeRolePolicyDocument: trust}); err != nil {
 		return "", fmt.Errorf("create role %s: %w", role, err)
 	}
-	if _, err := s.Accounts.AttachRolePolicy(ctx, &iamapi.AttachRolePolicyInput{RoleName: role, PolicyArn: administrator}); err != nil {
+	if _, err := s.cfg.Accounts.AttachRolePolicy(ctx, &iamapi.AttachRolePolicyInput{RoleName: role, PolicyArn: administrator}); err != nil {
 		return "", fmt.Errorf("attach the policy of role %s: %w", role, err)
 	}
 	return id, nil

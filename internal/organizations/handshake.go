@@ -56,7 +56,7 @@ func (s *Service) handshakeShape(tx *store.Tx, o *organizationRow, h *handshakeR
 		resources = append(resources, resource(orgapi.HandshakeResourceTypeNotes, h.Notes))
 	}
 	return &orgapi.Handshake{
-		Id: &h.ID, Arn: new(o.handshakeARN(h.ID)), State: h.state(s.Now()), Action: orgapi.ActionTypeInvite,
+		Id: &h.ID, Arn: new(o.handshakeARN(h.ID)), State: h.state(s.cfg.Now()), Action: orgapi.ActionTypeInvite,
 		Parties: []orgapi.HandshakeParty{
 			{Id: o.ID, Type: orgapi.HandshakePartyTypeOrganization}, {Id: h.Account, Type: orgapi.HandshakePartyTypeAccount},
 		},
@@ -81,7 +81,7 @@ func (s *Service) handshake(tx *store.Tx, account, id string) (*handshakeRow, *o
 	if err != nil {
 		return nil, nil, missing(err, "organization", noHandshake())
 	}
-	if account != h.Account && account != o.Management || !h.shown(s.Now()) {
+	if account != h.Account && account != o.Management || !h.shown(s.cfg.Now()) {
 		return nil, nil, noHandshake()
 	}
 	return &h, &o, nil
@@ -111,7 +111,7 @@ func (s *Service) InviteAccountToOrganization(ctx context.Context, in *orgapi.In
 		if err := s.invitable(tx.Context(ctx), tx, o, in.Target.Id); err != nil {
 			return err
 		}
-		now := s.Now().UTC()
+		now := s.cfg.Now().UTC()
 		h := handshakeRow{
 			ID: newHandshakeID(), Organization: o.ID, Account: in.Target.Id, State: orgapi.HandshakeStateOpen,
 			Requested: now.UnixMicro(), Expires: now.Add(handshakeLife).UnixMicro(), Notes: value(in.Notes), Tags: tags,
@@ -131,7 +131,7 @@ func (s *Service) InviteAccountToOrganization(ctx context.Context, in *orgapi.In
 // invitable refuses what cannot be invited, and forgets the organization's
 // handshakes that are no longer shown.
 func (s *Service) invitable(ctx context.Context, tx *store.Tx, o *organizationRow, account string) error {
-	have, err := s.Accounts.Exists(ctx, account)
+	have, err := s.cfg.Accounts.Exists(ctx, account)
 	if err != nil {
 		return fmt.Errorf("look for account: %w", err)
 	}
@@ -149,7 +149,7 @@ func (s *Service) invitable(ctx context.Context, tx *store.Tx, o *organizationRo
 	if err != nil {
 		return err
 	}
-	now := s.Now()
+	now := s.cfg.Now()
 	for row, err := range s.handshakes.ByIndex(tx, byOrganization, store.Key{o.ID}, store.ScanOptions{}) {
 		if err != nil {
 			return err
@@ -196,12 +196,12 @@ func (s *Service) answer(ctx context.Context, id string, to orgapi.HandshakeStat
 		if account != answers {
 			return notPermitted()
 		}
-		switch h.state(s.Now()) {
+		switch h.state(s.cfg.Now()) {
 		case to:
 			return orgapi.HandshakeAlreadyInStateException("The specified handshake is already in the requested state.")
 		case orgapi.HandshakeStateOpen:
 		default:
-			return orgapi.InvalidHandshakeTransitionException("The specified handshake is %s and can no longer be answered.", h.state(s.Now()))
+			return orgapi.InvalidHandshakeTransitionException("The specified handshake is %s and can no longer be answered.", h.state(s.cfg.Now()))
 		}
 		h.State, h.Resolved = to, s.stamp()
 		if then != nil {
@@ -282,7 +282,7 @@ func (s *Service) CancelHandshake(ctx context.Context, in *orgapi.CancelHandshak
 // Errors: HandshakeNotFoundException.
 func (s *Service) DescribeHandshake(ctx context.Context, in *orgapi.DescribeHandshakeInput) (*orgapi.DescribeHandshakeOutput, error) {
 	out := &orgapi.DescribeHandshakeOutput{}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		h, o, err := s.handshake(tx, accountOf(ctx), in.HandshakeId)
 		if err != nil {
 			return err
@@ -300,7 +300,7 @@ func (s *Service) DescribeHandshake(ctx context.Context, in *orgapi.DescribeHand
 // index key. Invitations are the only kind there is.
 func (s *Service) listHandshakes(index string, key store.Key, filter *orgapi.HandshakeFilter) stage[orgapi.Handshake] {
 	all := filter == nil || (filter.ActionType == "" || filter.ActionType == orgapi.ActionTypeInvite) && filter.ParentHandshakeId == nil
-	now := s.Now()
+	now := s.cfg.Now()
 	return rows(s.handshakes, index, key, func(tx *store.Tx, h *handshakeRow) (orgapi.Handshake, bool, error) {
 		if !all || !h.shown(now) {
 			return orgapi.Handshake{}, false, nil
@@ -333,7 +333,7 @@ func filterName(f *orgapi.HandshakeFilter) string {
 // Errors: InvalidInputException.
 func (s *Service) ListHandshakesForAccount(ctx context.Context, in *orgapi.ListHandshakesForAccountInput) (*orgapi.ListHandshakesForAccountOutput, error) {
 	out := &orgapi.ListHandshakesForAccountOutput{}
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		l := listing{name: "ListHandshakesForAccount|" + filterName(in.Filter), token: in.NextToken, max: in.MaxResults}
 		out.Handshakes, out.NextToken, err = list(ctx, s, tx, l, s.listHandshakes(byAccount, store.Key{accountOf(ctx)}, in.Filter))
 		return err

@@ -93,8 +93,8 @@ func list[T any](ctx context.Context, s *Service, tx *store.Tx, l listing, parts
 	if part == len(parts) {
 		return out, nil, nil
 	}
-	token, err := s.Keyring.SealToken(envelope.PageToken, envelope.Token{
-		Account: accountOf(ctx), Expires: s.Now().Add(tokenLife), Payload: append(append(l.question(), byte(part)), after...),
+	token, err := s.cfg.Keyring.SealToken(envelope.PageToken, envelope.Token{
+		Account: accountOf(ctx), Expires: s.cfg.Now().Add(tokenLife), Payload: append(append(l.question(), byte(part)), after...),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -106,7 +106,7 @@ func (s *Service) openToken(ctx context.Context, l *listing, parts int) (part in
 	if l.token == nil {
 		return 0, nil, nil
 	}
-	t, err := s.Keyring.OpenToken(envelope.PageToken, *l.token, s.Now())
+	t, err := s.cfg.Keyring.OpenToken(envelope.PageToken, *l.token, s.cfg.Now())
 	rest, ours := bytes.CutPrefix(t.Payload, l.question())
 	if err != nil || t.Account != accountOf(ctx) || !ours || len(rest) == 0 || int(rest[0]) >= parts {
 		return 0, nil, invalid("INVALID_NEXT_TOKEN", "The NextToken is not valid for this request.")

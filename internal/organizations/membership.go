@@ -52,7 +52,7 @@ func (s *Service) MembershipOf(ctx context.Context, account string) (evaluator.M
 
 // Epoch returns the counter that every change of what MembershipOf answers
 // raises, for those who keep what was decided.
-func (s *Service) Epoch() uint64 { return s.Store.Epoch(epochName) }
+func (s *Service) Epoch() uint64 { return s.cfg.Store.Epoch(epochName) }
 
 // learn reads a membership and keeps it for the epoch, in g if that is the one.
 func (s *Service) learn(ctx context.Context, g *generation, epoch uint64, account string) (evaluator.Membership, error) {
@@ -62,7 +62,7 @@ func (s *Service) learn(ctx context.Context, g *generation, epoch uint64, accoun
 		g = fresh
 	}
 	m := new(evaluator.Membership)
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		*m = evaluator.Membership{}
 		return s.place(tx, g, account, m)
 	})

@@ -115,7 +115,7 @@ func (s *Service) join(ctx context.Context, tx *store.Tx, o *organizationRow, a 
 func (s *Service) depart(ctx context.Context, tx *store.Tx, o *organizationRow, a *accountRow, method string) error {
 	a.leave()
 	s.event(ctx, o, "AccountDepartedOrganization", map[string]any{
-		"accountId": a.ID, "departureMethod": method, "departureTime": audit.Time(s.Now()),
+		"accountId": a.ID, "departureMethod": method, "departureTime": audit.Time(s.cfg.Now()),
 	})
 	return s.accounts.Put(tx, *a, a.ID)
 }
@@ -127,7 +127,7 @@ func (s *Service) depart(ctx context.Context, tx *store.Tx, o *organizationRow, 
 func (s *Service) event(ctx context.Context, o *organizationRow, name string, details map[string]any) {
 	audit.PendingFrom(ctx).AddEvent(audit.Event{
 		Source: orgapi.Service.EventSource, Name: name, Region: homeRegion, Account: o.Management,
-		Time: s.Now(), ID: s.NewID(), Details: details,
+		Time: s.cfg.Now(), ID: s.cfg.NewID(), Details: details,
 	})
 }
 
@@ -137,7 +137,7 @@ func (s *Service) event(ctx context.Context, o *organizationRow, name string, de
 // Errors: AWSOrganizationsNotInUseException.
 func (s *Service) DescribeOrganization(ctx context.Context, _ *schema.Nothing) (*orgapi.DescribeOrganizationOutput, error) {
 	out := &orgapi.DescribeOrganizationOutput{}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		o, err := s.organizationOf(tx, accountOf(ctx))
 		if err != nil {
 			return err

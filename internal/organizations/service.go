@@ -63,7 +63,7 @@ type Config struct {
 
 // Service is Organizations. All methods may be called concurrently.
 type Service struct {
-	Config
+	cfg Config
 	tables
 	members atomic.Pointer[generation]
 }
@@ -76,7 +76,7 @@ func New(c Config) *Service {
 	if c.NewID == nil {
 		c.NewID = newEventID
 	}
-	s := &Service{Config: c, tables: newTables()}
+	s := &Service{cfg: c, tables: newTables()}
 	s.registerTasks()
 	return s
 }
@@ -204,13 +204,13 @@ func accountOf(ctx context.Context) string { return identity.From(ctx).Caller.Ac
 const epochName = "organizations"
 
 // stamp is the present instant as rows hold it: microseconds UTC.
-func (s *Service) stamp() int64 { return s.Now().UTC().UnixMicro() }
+func (s *Service) stamp() int64 { return s.cfg.Now().UTC().UnixMicro() }
 
 func timeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
 
 // update is one commit that voids what is cached of memberships.
 func (s *Service) update(ctx context.Context, fn func(*store.Tx) error) error {
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
+	return s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := fn(tx); err != nil {
 			return err
 		}
@@ -236,7 +236,7 @@ func (s *Service) change(ctx context.Context, fn func(*store.Tx, *organizationRo
 // read reads the organization that the caller's account manages, with the
 // errors of change.
 func (s *Service) read(ctx context.Context, fn func(*store.Tx, *organizationRow) error) error {
-	return s.Store.View(ctx, func(tx *store.Tx) error {
+	return s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		o, err := s.managedBy(tx, accountOf(ctx))
 		if err != nil {
 			return err

@@ -180,7 +180,7 @@ func listCheck(b *bucketState, prefix, delimiter *string, maxKeys *int32) protoc
 // bucket learns that.
 func (s *Service) missing(ctx context.Context, b *bucketState, key string) error {
 	c := bucketCheck(b, "s3:ListBucket")
-	if s.Authorizer.Authorize(ctx, s3api.Service, &c) != nil {
+	if s.cfg.Authorizer.Authorize(ctx, s3api.Service, &c) != nil {
 		return accessDenied()
 	}
 	return noSuchKey(key)

@@ -125,7 +125,7 @@ func (s *Service) CreateBucket(ctx context.Context, in *s3api.CreateBucketInput)
 	if call.Region != usEast1 {
 		out.Location = new("http://" + in.Bucket + ".s3.amazonaws.com/")
 	}
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		protocol.Respond(ctx, s3api.CreateBucket, out)
 		old, err := buckets.Get(tx, in.Bucket)
 		switch {
@@ -138,7 +138,7 @@ func (s *Service) CreateBucket(ctx context.Context, in *s3api.CreateBucketInput)
 		case !errors.Is(err, store.ErrNotFound):
 			return err
 		}
-		if err := s.held.check(b.Name, b.Account, s.Now()); err != nil {
+		if err := s.held.check(b.Name, b.Account, s.cfg.Now()); err != nil {
 			return err
 		}
 		n := 0
@@ -239,7 +239,7 @@ func (s *Service) deleteBucketChecks(ctx context.Context, in *s3api.DeleteBucket
 //
 // Errors: NoSuchBucket, BucketNotEmpty.
 func (s *Service) DeleteBucket(ctx context.Context, in *s3api.DeleteBucketInput) (*schema.Nothing, error) {
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		b, err := buckets.Get(tx, in.Bucket)
 		if errors.Is(err, store.ErrNotFound) {
 			return noSuchBucket(in.Bucket)
@@ -262,7 +262,7 @@ func (s *Service) DeleteBucket(ctx context.Context, in *s3api.DeleteBucketInput)
 				return err
 			}
 		}
-		s.held.hold(b.Name, b.Account, s.Now())
+		s.held.hold(b.Name, b.Account, s.cfg.Now())
 		tx.Bump(bucketEpoch(b.Name))
 		return buckets.Delete(tx, b.Name)
 	})
@@ -294,7 +294,7 @@ func (s *Service) ListBuckets(ctx context.Context, in *s3api.ListBucketsInput) (
 		after = t
 	}
 	var all []bucketRow
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		page, err := buckets.PageByIndex(tx, "account", store.Key{account}, store.ScanOptions{})
 		all = page.Values
 		return err
@@ -329,11 +329,11 @@ func owner(account string) *s3api.Owner { return &s3api.Owner{ID: new(account)} 
 // sealPage makes a continuation token that opens for the same operation on the
 // same thing alone.
 func (s *Service) sealPage(operation, subject, last string) (string, error) {
-	return s.Keyring.SealToken(envelope.PageToken, envelope.Token{Payload: []byte("s3:" + operation + "|" + subject + "|" + last)})
+	return s.cfg.Keyring.SealToken(envelope.PageToken, envelope.Token{Payload: []byte("s3:" + operation + "|" + subject + "|" + last)})
 }
 
 func (s *Service) openPage(operation, subject, token string) (string, error) {
-	t, err := s.Keyring.OpenToken(envelope.PageToken, token, s.Now())
+	t, err := s.cfg.Keyring.OpenToken(envelope.PageToken, token, s.cfg.Now())
 	last, ok := strings.CutPrefix(string(t.Payload), "s3:"+operation+"|"+subject+"|")
 	if err != nil || !ok {
 		return "", invalidArgument("continuation-token", token, "The continuation token provided is incorrect")

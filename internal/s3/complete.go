@@ -58,7 +58,7 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, in *s3api.Complet
 	defer dek.Erase()
 	var o *objectRow
 	var sum string
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		u, err := upload(tx, b, in.Key, in.UploadId)
 		if err != nil {
 			return err

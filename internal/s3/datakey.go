@@ -98,7 +98,7 @@ func asCaller(ctx context.Context, b *bucketState) context.Context {
 var errDataKey = errors.New("s3: KMS returned no data key")
 
 func (s *Service) generate(ctx context.Context, b *bucketState, key string, ec map[string]string) (secret.Key, *kmsapi.GenerateDataKeyOutput, error) {
-	out, err := s.Keys.GenerateDataKey(asCaller(ctx, b), &kmsapi.GenerateDataKeyInput{
+	out, err := s.cfg.Keys.GenerateDataKey(asCaller(ctx, b), &kmsapi.GenerateDataKeyInput{
 		KeyId: key, KeySpec: kmsapi.DataKeySpecAes256, EncryptionContext: ec,
 	})
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *Service) generate(ctx context.Context, b *bucketState, key string, ec m
 }
 
 func (s *Service) decrypt(ctx context.Context, b *bucketState, e *encryptionRow, ec map[string]string) (secret.Key, error) {
-	out, err := s.Keys.Decrypt(asCaller(ctx, b), &kmsapi.DecryptInput{
+	out, err := s.cfg.Keys.Decrypt(asCaller(ctx, b), &kmsapi.DecryptInput{
 		CiphertextBlob: e.Wrapped, EncryptionContext: ec,
 	})
 	if err != nil {
@@ -244,10 +244,10 @@ func (s *Service) bucketKeyForRead(ctx context.Context, b *bucketState, e *encry
 type epochPair struct{ key, iam uint64 }
 
 func (s *Service) epochs(ctx context.Context, b *bucketState, arn string) epochPair {
-	if s.KeyEpoch == nil || s.IAMEpoch == nil || arn == "" {
+	if s.cfg.KeyEpoch == nil || s.cfg.IAMEpoch == nil || arn == "" {
 		return epochPair{}
 	}
-	return epochPair{key: s.KeyEpoch(b.Region, arn), iam: s.IAMEpoch(callerAccount(ctx))}
+	return epochPair{key: s.cfg.KeyEpoch(b.Region, arn), iam: s.cfg.IAMEpoch(callerAccount(ctx))}
 }
 
 func (s *Service) cachedKey(ctx context.Context, b *bucketState, id [32]byte) *bucketKey {
@@ -257,7 +257,7 @@ func (s *Service) cachedKey(ctx context.Context, b *bucketState, id [32]byte) *b
 	if bk == nil {
 		return nil
 	}
-	if s.Now().Before(bk.expires) && s.epochs(ctx, b, bk.arn) == (epochPair{bk.keyEpoch, bk.iamEpoch}) {
+	if s.cfg.Now().Before(bk.expires) && s.epochs(ctx, b, bk.arn) == (epochPair{bk.keyEpoch, bk.iamEpoch}) {
 		return bk
 	}
 	s.bucketKeys.mu.Lock()
@@ -269,10 +269,10 @@ func (s *Service) cachedKey(ctx context.Context, b *bucketState, id [32]byte) *b
 }
 
 func (s *Service) keepKey(id [32]byte, bk *bucketKey, at epochPair) {
-	if s.KeyEpoch == nil || s.IAMEpoch == nil {
+	if s.cfg.KeyEpoch == nil || s.cfg.IAMEpoch == nil {
 		return
 	}
-	bk.expires, bk.keyEpoch, bk.iamEpoch = s.Now().Add(bucketKeyLife), at.key, at.iam
+	bk.expires, bk.keyEpoch, bk.iamEpoch = s.cfg.Now().Add(bucketKeyLife), at.key, at.iam
 	s.bucketKeys.mu.Lock()
 	defer s.bucketKeys.mu.Unlock()
 	if len(s.bucketKeys.entries) >= maxBucketKeys {

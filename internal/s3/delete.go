@@ -45,7 +45,7 @@ func (s *Service) DeleteObject(ctx context.Context, in *s3api.DeleteObjectInput)
 	if err := checkVersion(in.VersionId); err != nil {
 		return nil, err
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := stillThere(tx, b); err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func (s *Service) DeleteObjects(ctx context.Context, in *s3api.DeleteObjectsInpu
 		refused[i] = s.mayDelete(ctx, b, &in.Delete.Objects[i])
 	}
 	var out *s3api.DeleteObjectsOutput
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := stillThere(tx, b); err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func (s *Service) mayDelete(ctx context.Context, b *bucketState, o *s3api.Object
 	}
 	c := objectCheck(b, deleteAction(o.VersionId), o.Key)
 	setOptional(c.Context, "s3:if-match", o.ETag)
-	if err := s.Authorizer.Authorize(ctx, s3api.Service, &c); err != nil {
+	if err := s.cfg.Authorizer.Authorize(ctx, s3api.Service, &c); err != nil {
 		return err
 	}
 	if o.VersionId != nil && *o.VersionId != "" && *o.VersionId != "null" {

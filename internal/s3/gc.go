@@ -34,10 +34,10 @@ func (s *Service) Sweep(ctx context.Context) error {
 }
 
 func (s *Service) sweepGarbage(ctx context.Context) error {
-	now := s.Now().UnixMicro()
+	now := s.cfg.Now().UnixMicro()
 	for {
 		var due []garbageRow
-		err := s.Store.View(ctx, func(tx *store.Tx) error {
+		err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 			for row, err := range garbage.Scan(tx, nil, store.ScanOptions{Limit: sweepBatch}) {
 				if err != nil {
 					return err
@@ -56,12 +56,12 @@ func (s *Service) sweepGarbage(ctx context.Context) error {
 			return nil
 		}
 		for _, g := range due {
-			if err := s.Blobs.Delete(ctx, g.ID); err != nil && !errors.Is(err, blob.ErrNotFound) {
+			if err := s.cfg.Blobs.Delete(ctx, g.ID); err != nil && !errors.Is(err, blob.ErrNotFound) {
 				return fmt.Errorf("s3: delete garbage: %w", err)
 			}
 		}
 		// The rows go last: what fails before is tried again.
-		err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 			for _, g := range due {
 				if err := garbage.Delete(tx, g.name(), g.ID.String()); err != nil {
 					return err
@@ -79,8 +79,8 @@ func (s *Service) sweepGarbage(ctx context.Context) error {
 }
 
 func (s *Service) sweepOrphans(ctx context.Context) error {
-	limit := s.Now().Add(-orphanAge)
-	for info, err := range s.Blobs.List(ctx) {
+	limit := s.cfg.Now().Add(-orphanAge)
+	for info, err := range s.cfg.Blobs.List(ctx) {
 		if err != nil {
 			return fmt.Errorf("s3: list segments: %w", err)
 		}
@@ -94,7 +94,7 @@ func (s *Service) sweepOrphans(ctx context.Context) error {
 		if named {
 			continue
 		}
-		if err := s.Blobs.Delete(ctx, info.ID); err != nil && !errors.Is(err, blob.ErrNotFound) {
+		if err := s.cfg.Blobs.Delete(ctx, info.ID); err != nil && !errors.Is(err, blob.ErrNotFound) {
 			return fmt.Errorf("s3: delete orphan: %w", err)
 		}
 	}
@@ -105,7 +105,7 @@ func (s *Service) sweepOrphans(ctx context.Context) error {
 // its grace has ended, so it is no orphan.
 func (s *Service) named(ctx context.Context, id blob.ID) (bool, error) {
 	var named bool
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		named, err = segments.Exists(tx, id.String())
 		return err
@@ -113,10 +113,10 @@ func (s *Service) named(ctx context.Context, id blob.ID) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("s3: look for segment %s: %w", id, err)
 	}
-	if named || s.ForeignSegment == nil {
+	if named || s.cfg.ForeignSegment == nil {
 		return named, nil
 	}
-	return s.ForeignSegment(ctx, id)
+	return s.cfg.ForeignSegment(ctx, id)
 }
 
 // Maintain sweeps at every interval until ctx ends. The server starts it once.

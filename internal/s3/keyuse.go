@@ -61,7 +61,7 @@ func (s *Service) KeyUses(ctx context.Context, k KeyNames, cursor []byte, budget
 		}
 	}
 	var all []bucketRow
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		all = nil
 		for row, err := range buckets.Scan(tx, nil, store.ScanOptions{}) {
 			if err != nil {
@@ -115,7 +115,7 @@ func (s *Service) keyUseOfBucket(ctx context.Context, k *KeyNames, b *bucketRow,
 	u.Default = d.Algorithm != "" && d.Algorithm != s3api.ServerSideEncryptionAes256 && k.names(b.Account, d.KeyID)
 	u.BucketKey = u.Default && d.BucketKeys
 	u.Policy = strings.Contains(b.Policy, k.ID)
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		u.Uploads = 0
 		for row, err := range uploads.Scan(tx, store.Key{b.ID}, store.ScanOptions{}) {
 			if err != nil {
@@ -135,7 +135,7 @@ func (s *Service) keyUseOfBucket(ctx context.Context, k *KeyNames, b *bucketRow,
 
 // keyUseOfObjects counts the objects of a bucket under the key.
 func (s *Service) keyUseOfObjects(ctx context.Context, k *KeyNames, b *bucketRow, after []byte, limit int, u *KeyUse) (n int, last []byte, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		n, last, u.Objects, u.Bytes = 0, nil, 0, 0
 		for row, err := range objects.Scan(tx, store.Key{b.ID}, store.ScanOptions{After: after, Limit: limit}) {
 			if err == nil {

@@ -220,7 +220,7 @@ func (s *Service) listPage(ctx context.Context, b *bucketState, q listQuery) (pa
 	if q.limit == 0 {
 		return listing{}, nil
 	}
-	err = s.Store.ViewEarly(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.ViewEarly(ctx, func(tx *store.Tx) error {
 		page, err = list(tx, b.ID, q)
 		return err
 	})

@@ -84,7 +84,7 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *s3api.CreateMul
 	}
 	dek.Erase()
 	u.Encryption = e
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := stillThere(tx, b); err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func upload(tx *store.Tx, b *bucketState, key, id string) (*uploadRow, error) {
 }
 
 func (s *Service) readUpload(ctx context.Context, b *bucketState, key, id string) (u *uploadRow, err error) {
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		u, err = upload(tx, b, key, id)
 		return err
 	})
@@ -233,7 +233,7 @@ func (s *Service) receivePart(ctx context.Context, b *bucketState, u *uploadRow,
 	if err != nil {
 		return nil, s.refused(ctx, got, err)
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if _, err := upload(tx, b, u.Key, u.ID); err != nil {
 			return err
 		}
@@ -306,7 +306,7 @@ func (s *Service) AbortMultipartUpload(ctx context.Context, in *s3api.AbortMulti
 	if err != nil {
 		return nil, err
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		u, err := upload(tx, b, in.Key, in.UploadId)
 		if err != nil {
 			return err
@@ -351,7 +351,7 @@ func (s *Service) ListParts(ctx context.Context, in *s3api.ListPartsInput) (*s3a
 	}
 	var u *uploadRow
 	var page store.Page[partRow]
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		if u, err = upload(tx, b, in.Key, in.UploadId); err != nil || limit == 0 {
 			return err
 		}
@@ -442,7 +442,7 @@ func (s *Service) ListMultipartUploads(ctx context.Context, in *s3api.ListMultip
 		return out, nil
 	}
 	n, lastGroup, lastKey, lastID := 0, "", "", ""
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		for row, err := range uploads.Scan(tx, store.Key{b.ID}, store.ScanOptions{StartsWith: q.prefix}) {
 			if err != nil {
 				return err

@@ -108,7 +108,7 @@ func (in *intake) failure() error {
 }
 
 func (s *Service) receiveSegment(ctx context.Context, in *intake, start []byte, at place) (_ *body, err error) {
-	w, err := s.Blobs.Create(ctx)
+	w, err := s.cfg.Blobs.Create(ctx)
 	if err != nil {
 		return nil, storageError(err)
 	}
@@ -134,7 +134,7 @@ func (s *Service) receiveSegment(ctx context.Context, in *intake, start []byte, 
 		s.drop(ctx, w.ID())
 	}()
 	keys := segment.Keys{Service: secret.Random(), Customer: at.dek}
-	sealed, err := s.Keyring.Seal(segmentClass, segmentKeyAAD(at.b, w.ID()), keys.Service.Bytes())
+	sealed, err := s.cfg.Keyring.Seal(segmentClass, segmentKeyAAD(at.b, w.ID()), keys.Service.Bytes())
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func (s *Service) receiveSegment(ctx context.Context, in *intake, start []byte, 
 // drop deletes a segment that no row names; one that stays is an orphan, which
 // Sweep finds.
 func (s *Service) drop(ctx context.Context, id blob.ID) {
-	_ = s.Blobs.Delete(context.WithoutCancel(ctx), id)
+	_ = s.cfg.Blobs.Delete(context.WithoutCancel(ctx), id)
 }
 
 // refused drops the segment of a body whose commit was refused. When it is
@@ -189,7 +189,7 @@ func (s *Service) refused(ctx context.Context, in *body, err error) error {
 
 // openSegment opens one segment of an object for reading.
 func (s *Service) openSegment(ctx context.Context, b *bucketState, row *segmentRow, dek secret.Key) (*segment.Reader, blob.Reader, error) {
-	plain, err := s.Keyring.Open(segmentClass, segmentKeyAAD(b, row.ID), row.Key)
+	plain, err := s.cfg.Keyring.Open(segmentClass, segmentKeyAAD(b, row.ID), row.Key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("s3: open the key of segment %s: %w", row.ID, err)
 	}
@@ -198,7 +198,7 @@ func (s *Service) openSegment(ctx context.Context, b *bucketState, row *segmentR
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := s.Blobs.Open(ctx, row.ID)
+	f, err := s.cfg.Blobs.Open(ctx, row.ID)
 	if err != nil {
 		return nil, nil, fmt.Errorf("s3: %w", err)
 	}

@@ -58,7 +58,7 @@ func (s *Service) PutBucketPolicy(ctx context.Context, in *s3api.PutBucketPolicy
 		draft.policy = p
 		c := bucketCheck(&draft, "s3:PutBucketPolicy")
 		dropOwnersRoot(ctx, &draft, &c)
-		if s.Authorizer.Authorize(ctx, s3api.Service, &c) != nil {
+		if s.cfg.Authorizer.Authorize(ctx, s3api.Service, &c) != nil {
 			return nil, accessDenied()
 		}
 	}
@@ -135,7 +135,7 @@ func (s *Service) parsePolicy(ctx context.Context, b *bucketState, text string) 
 			if ref.Form == authz.FormAccount {
 				value = "arn:aws:iam::" + ref.Account + ":root"
 			}
-			id, ok := s.Principals.PrincipalExists(ctx, value)
+			id, ok := s.cfg.Principals.PrincipalExists(ctx, value)
 			if !ok {
 				return nil, nil, s3api.MalformedPolicy("Invalid principal in policy")
 			}
@@ -202,7 +202,7 @@ func (s *Service) GetBucketPolicy(ctx context.Context, in *s3api.GetBucketPolicy
 	if b.Policy == "" {
 		return nil, s3api.NoSuchBucketPolicy("The bucket policy does not exist").With("BucketName", in.Bucket)
 	}
-	names, err := s.Principals.NamesNow(ctx, b.PolicyPrincipals)
+	names, err := s.cfg.Principals.NamesNow(ctx, b.PolicyPrincipals)
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func (s *Service) write(ctx context.Context, b *bucketState, key string, w write
 	if err != nil {
 		return nil, nil, s.refused(ctx, got, err)
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := stillThere(tx, b); err != nil {
 			return err
 		}

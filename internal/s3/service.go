@@ -62,7 +62,7 @@ type Config struct {
 
 // Service is Amazon S3. Its methods may be called concurrently.
 type Service struct {
-	Config
+	cfg        Config
 	buckets    bucketCache
 	bucketKeys bucketKeyCache
 	held       heldNames
@@ -74,7 +74,7 @@ func New(c Config) *Service {
 		c.Now = time.Now
 	}
 	return &Service{
-		Config:     c,
+		cfg:        c,
 		buckets:    bucketCache{entries: map[string]*bucketState{}},
 		bucketKeys: bucketKeyCache{entries: map[[32]byte]*bucketKey{}, arns: map[[32]byte]string{}},
 		held:       heldNames{names: map[string]heldName{}},
@@ -118,7 +118,7 @@ func (s *Service) Register(r *protocol.Registry) {
 }
 
 // timestamp is an instant as rows hold it: UTC, whole microseconds.
-func (s *Service) timestamp() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+func (s *Service) timestamp() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
 
 // newHexID returns n random bytes in hexadecimal digits.
 func newHexID(n int) string {

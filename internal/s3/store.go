@@ -220,12 +220,12 @@ func (s *Service) bucket(ctx context.Context, name string) (*bucketState, error)
 		}
 	}
 	// The epoch is read before the row: what is bumped later makes the entry stale.
-	now := s.Store.Epoch(bucketEpoch(name))
+	now := s.cfg.Store.Epoch(bucketEpoch(name))
 	if b != nil && b.epoch == now {
 		return b, nil
 	}
 	b = &bucketState{epoch: now}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		b.bucketRow, err = buckets.Get(tx, name)
 		return err
@@ -269,7 +269,7 @@ func (s *Service) bucketExists(ctx context.Context, name string) error {
 		return noSuchBucket(name)
 	}
 	var found bool
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		var err error
 		found, err = buckets.Exists(tx, name)
 		return err
@@ -300,7 +300,7 @@ func readPolicy(b *bucketRow) *authz.Policy {
 // updateBucket changes one bucket in one commit. fn works on the row as it is
 // in the transaction.
 func (s *Service) updateBucket(ctx context.Context, name string, fn func(tx *store.Tx, b *bucketRow) error) error {
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
+	return s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		b, err := buckets.Get(tx, name)
 		if errors.Is(err, store.ErrNotFound) {
 			return noSuchBucket(name)
@@ -340,7 +340,7 @@ func getObject(tx *store.Tx, bucketID, key string) (*objectRow, error) {
 // readObject is getObject on a snapshot, perhaps before its commit is durable.
 func (s *Service) readObject(ctx context.Context, b *bucketState, key string) (*objectRow, error) {
 	var o *objectRow
-	err := s.Store.ViewEarly(ctx, func(tx *store.Tx) error {
+	err := s.cfg.Store.ViewEarly(ctx, func(tx *store.Tx) error {
 		var err error
 		o, err = getObject(tx, b.ID, key)
 		return err
@@ -370,7 +370,7 @@ func (s *Service) putObjectRow(tx *store.Tx, b *bucketState, old, o *objectRow) 
 // row that names them.
 func (s *Service) discard(tx *store.Tx, list []segmentRow) error {
 	for i := range list {
-		g := garbageRow{ID: list[i].ID, Due: s.Now().Add(readerGrace).UnixMicro()}
+		g := garbageRow{ID: list[i].ID, Due: s.cfg.Now().Add(readerGrace).UnixMicro()}
 		if err := garbage.Put(tx, g, g.name(), g.ID.String()); err != nil {
 			return err
 		}
