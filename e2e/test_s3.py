@@ -403,6 +403,26 @@ def test_anonymous_reads_through_a_policy(cloud, s3):
     assert fetch(url, "PUT", b"x")[0] == 403
 
 
+@pytest.mark.parametrize("bucket_key", [False, True])
+def test_nobody_is_no_user_of_a_key(cloud, s3, bucket_key):
+    """Key and bucket are open to everybody; whoever does not sign is served nothing under the key all the same."""
+    bucket = cloud.new_bucket()
+    key = cloud.new_key(allow("kms:*", "*", Principal="*"))
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy(allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/*", Principal="*")))
+    sealed = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key, "BucketKeyEnabled": bucket_key}
+    s3.put_object(Bucket=bucket, Key="sealed", Body=b"map", **sealed)
+    s3.put_object(Bucket=bucket, Key="open", Body=b"map")
+    url = f"{cloud.url}/{bucket}"
+    assert fetch(f"{url}/open") == (200, b"map")
+    assert fetch(f"{url}/new", "PUT", b"x")[0] == 200
+    status, answer = fetch(f"{url}/sealed")
+    assert status == 400 and b"<Code>InvalidArgument</Code>" in answer and b"require AWS Signature Version 4" in answer
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}, "BucketKeyEnabled": bucket_key}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    assert fetch(f"{url}/new", "PUT", b"y")[0] == 400
+    assert body(s3, bucket, "new") == b"x" and body(s3, bucket, "sealed") == b"map"
+
+
 def test_list_condition_on_prefix(cloud, s3, shelf):
     user = cloud.new_user(allow("s3:ListBucket", f"arn:aws:s3:::{shelf}", Condition={"StringLike": {"s3:prefix": "zz/*"}}))
     theirs = cloud.boto("s3", user)

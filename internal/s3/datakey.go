@@ -16,6 +16,7 @@ import (
 	"time"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
+	s3api "github.com/sagekeep/sagekeep/api/s3"
 	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/secret"
 )
@@ -27,14 +28,28 @@ const bucketKeyLife = 5 * time.Minute
 // maxBucketKeys bounds the cache of bucket-level keys.
 const maxBucketKeys = 4096
 
+// signed refuses to use a KMS key for a request that nobody signed, whatever the
+// policies of bucket and key say: a key is used as somebody.
+//
+// Source: Amazon S3 User Guide, "Using server-side encryption with AWS KMS keys".
+func signed(ctx context.Context) error {
+	if identity.From(ctx).Caller.Type == identity.Anonymous {
+		return s3api.InvalidArgument("Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4.")
+	}
+	return nil
+}
+
 // newDataKey carries out a plan: it returns the object's data key, zero without
 // KMS, and the row that finds it again.
 //
-// Errors: KMS.…, AccessDenied.
+// Errors: KMS.…, AccessDenied, InvalidArgument.
 func (s *Service) newDataKey(ctx context.Context, b *bucketState, key string, p encryptionPlan) (secret.Key, encryptionRow, error) {
 	e := p.row
 	if !e.kms() {
 		return secret.Key{}, e, nil
+	}
+	if err := signed(ctx); err != nil {
+		return secret.Key{}, e, err
 	}
 	if !e.BucketKey {
 		k, out, err := s.generate(ctx, b, p.key, kmsContext(&e, b.objectARN(key)))
@@ -56,10 +71,13 @@ func (s *Service) newDataKey(ctx context.Context, b *bucketState, key string, p 
 
 // dataKey returns the data key of an object or upload, zero without KMS.
 //
-// Errors: KMS.…, AccessDenied.
+// Errors: KMS.…, AccessDenied, InvalidArgument.
 func (s *Service) dataKey(ctx context.Context, b *bucketState, key string, e *encryptionRow) (secret.Key, error) {
 	if !e.kms() {
 		return secret.Key{}, nil
+	}
+	if err := signed(ctx); err != nil {
+		return secret.Key{}, err
 	}
 	if !e.BucketKey {
 		return s.decrypt(ctx, b, e, kmsContext(e, b.objectARN(key)))

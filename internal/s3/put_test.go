@@ -14,7 +14,9 @@ import (
 	"testing/iotest"
 	"time"
 
+	kmsapi "github.com/sagekeep/sagekeep/api/kms"
 	s3api "github.com/sagekeep/sagekeep/api/s3"
+	"github.com/sagekeep/sagekeep/internal/identity"
 	"github.com/sagekeep/sagekeep/internal/sigv4"
 )
 
@@ -246,4 +248,41 @@ func TestConditionalWrites(t *testing.T) {
 	_, err = call(w, s3api.DeleteObject, &s3api.DeleteObjectInput{Bucket: "photos", Key: "a", IfMatch: tag})
 	wantCode(t, err, "NoSuchKey", 404)
 	must(w, s3api.DeleteObject, &s3api.DeleteObjectInput{Bucket: "photos", Key: "a"})
+}
+
+// TestNobodyUsesAKey: a request that nobody signed is served nothing under a KMS
+// key, even when bucket and key are open to everybody.
+func TestNobodyUsesAKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.bucket("photos")
+	key := *must(w, kmsapi.CreateKey, &kmsapi.CreateKeyInput{Policy: new(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"}}`)}).KeyMetadata.Arn
+	must(w, s3api.PutBucketPolicy, &s3api.PutBucketPolicyInput{Bucket: "photos", Policy: `{"Version":"2012-10-17","Statement":
+		{"Effect":"Allow","Principal":"*","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::photos/*"}}`})
+	nobody := w.as(&identity.Caller{Type: identity.Anonymous, ARN: "anonymous"})
+	w.put("photos", "open", "x")
+	for _, bucketKey := range []bool{false, true} {
+		sealed := s3api.PutObjectInput{Bucket: "photos", Key: "sealed", ServerSideEncryption: s3api.ServerSideEncryptionAwsKms, SSEKMSKeyId: &key, BucketKeyEnabled: &bucketKey}
+		in := sealed
+		in.Body = strings.NewReader("x")
+		must(w, s3api.PutObject, &in)
+		if got, err := w.get("photos", "sealed"); got != "x" {
+			t.Fatalf("a signed request: %q, %v", got, err)
+		}
+		_, err := nobody.get("photos", "sealed")
+		wantCode(t, err, "InvalidArgument", 400)
+		in = sealed
+		in.Body = strings.NewReader("y")
+		_, err = call(nobody, s3api.PutObject, &in)
+		wantCode(t, err, "InvalidArgument", 400)
+		_, err = call(nobody, s3api.CopyObject, &s3api.CopyObjectInput{Bucket: "photos", Key: "copy", CopySource: "photos/sealed"})
+		wantCode(t, err, "InvalidArgument", 400)
+		_, err = call(nobody, s3api.CreateMultipartUpload, &s3api.CreateMultipartUploadInput{
+			Bucket: "photos", Key: "sealed", ServerSideEncryption: s3api.ServerSideEncryptionAwsKms, SSEKMSKeyId: &key, BucketKeyEnabled: &bucketKey,
+		})
+		wantCode(t, err, "InvalidArgument", 400)
+	}
+	if got, err := nobody.get("photos", "open"); got != "x" {
+		t.Errorf("an object without a KMS key: %q, %v", got, err)
+	}
 }
