@@ -78,7 +78,7 @@ def test_replicas(kms):
     kms[REGION].enable_key(KeyId=key)
     with refused("AlreadyExistsException", arn(key, THERE)):
         kms[REGION].replicate_key(KeyId=key, ReplicaRegion=THERE)
-    with refused("UnsupportedOperationException", f"{arn(key, THERE)} is not a multi-Region primary key."):
+    with refused("UnsupportedOperationException", f"{arn(key, THERE)} is not a multi-region primary key."):
         kms[THERE].replicate_key(KeyId=key, ReplicaRegion=THIRD)
     with refused("NotFoundException", f"Invalid arn {THERE}"):
         kms[REGION].describe_key(KeyId=arn(key, THERE))
@@ -101,7 +101,7 @@ def test_rotation_reaches_replicas(cloud, kms):
     assert status["KeyRotationEnabled"] and status["RotationPeriodInDays"] == 90
     kms[REGION].rotate_key_on_demand(KeyId=key)
     for refusing in (kms[THERE].enable_key_rotation, kms[THERE].disable_key_rotation, kms[THERE].rotate_key_on_demand):
-        with refused("UnsupportedOperationException", f"{arn(key, THERE)} is not a multi-Region primary key."):
+        with refused("UnsupportedOperationException", f"{arn(key, THERE)} is not a multi-region primary key."):
             refusing(KeyId=key)
     ids = [[r["KeyMaterialId"] for r in kms[r].list_key_rotations(KeyId=key, IncludeKeyMaterial="ALL_KEY_MATERIAL")["Rotations"]] for r in (REGION, THERE)]
     assert ids[0] == ids[1] and len(ids[0]) == 2

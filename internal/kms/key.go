@@ -339,7 +339,7 @@ func (s *Service) ScheduleKeyDeletion(ctx context.Context, in *kmsapi.ScheduleKe
 		window = *in.PendingWindowInDays
 	}
 	if window < minWindow || window > maxWindow {
-		return nil, kmsapi.ValidationException("PendingWindowInDays must be between %d and %d days.", minWindow, maxWindow)
+		return nil, kmsapi.ValidationException("PendingWindowInDays must be between %d and %d", minWindow, maxWindow)
 	}
 	var out *kmsapi.ScheduleKeyDeletionOutput
 	err := s.update(ctx, in.KeyId, func(_ *store.Tx, k *keyRow) error {

@@ -72,7 +72,7 @@ func isPrimary(k *keyRow) error {
 }
 
 func notPrimary(k *keyRow) error {
-	return kmsapi.UnsupportedOperationException("%s is not a multi-Region primary key.", k.arn())
+	return kmsapi.UnsupportedOperationException("%s is not a multi-region primary key.", k.arn())
 }
 
 // keySet is a key together with those of other Regions that share its id and

@@ -120,7 +120,7 @@ func TestReplicas(t *testing.T) {
 	}{
 		{"twice", id, elsewhere, "AlreadyExistsException", "The multi-Region key " + keyARN(elsewhere, home, id) + " already exists"},
 		{"into itself", id, region, "AlreadyExistsException", ""},
-		{"a single-Region key", plain, elsewhere, "UnsupportedOperationException", arnOf(plain) + " is not a multi-Region primary key."},
+		{"a single-Region key", plain, elsewhere, "UnsupportedOperationException", arnOf(plain) + " is not a multi-region primary key."},
 		{"another partition", id, "cn-north-1", "UnsupportedOperationException", ""},
 		{"no Region", id, "nowhere", "ValidationException", "1 validation error detected: Value 'nowhere' at 'replicaRegion' failed to satisfy constraint: Member must satisfy regular expression pattern: *"},
 	} {
@@ -128,7 +128,7 @@ func TestReplicas(t *testing.T) {
 		wantError(t, c.name, err, c.code, c.message)
 	}
 	_, err = try(there, f, kmsapi.ReplicateKey, &kmsapi.ReplicateKeyInput{KeyId: id, ReplicaRegion: third})
-	wantError(t, "a replica of a replica", err, "UnsupportedOperationException", keyARN(elsewhere, home, id)+" is not a multi-Region primary key.")
+	wantError(t, "a replica of a replica", err, "UnsupportedOperationException", keyARN(elsewhere, home, id)+" is not a multi-region primary key.")
 	_, err = try(f.admin(), f, kmsapi.ReplicateKey, &kmsapi.ReplicateKeyInput{KeyId: id, ReplicaRegion: third, Policy: new(doc(to(rootARN(home), "kms:Describe*")))})
 	wantError(t, "a policy that locks out", err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
 	_, err = try(f.admin(), f, kmsapi.ReplicateKey, &kmsapi.ReplicateKeyInput{KeyId: id, ReplicaRegion: third, Tags: []kmsapi.Tag{{TagKey: "aws:x", TagValue: ""}}})
@@ -175,7 +175,7 @@ func TestReplicaRotation(t *testing.T) {
 	if s := status(); !*s.KeyRotationEnabled || *s.RotationPeriodInDays != 90 || !s.NextRotationDate.Equal(f.now().Add(90*day)) {
 		t.Errorf("the replica tells %+v", s)
 	}
-	wantOnly := keyARN(elsewhere, home, id) + " is not a multi-Region primary key."
+	wantOnly := keyARN(elsewhere, home, id) + " is not a multi-region primary key."
 	for name, run := range map[string]func() error{
 		"EnableKeyRotation": func() error {
 			return second(try(there, f, kmsapi.EnableKeyRotation, &kmsapi.EnableKeyRotationInput{KeyId: id}))
@@ -252,7 +252,7 @@ func TestUpdatePrimaryRegion(t *testing.T) {
 	wantError(t, "to where it is", move(region), "UnsupportedOperationException", arnOf(id)+" is the multi-Region primary key already.")
 	wantError(t, "to where no replica is", move("eu-west-1"), "NotFoundException", "Key '"+keyARN("eu-west-1", home, id)+"' does not exist")
 	wantError(t, "of a single-Region key", second(try(f.admin(), f, kmsapi.UpdatePrimaryRegion, &kmsapi.UpdatePrimaryRegionInput{KeyId: f.key(""), PrimaryRegion: elsewhere})), "UnsupportedOperationException", "")
-	wantError(t, "of a replica", second(try(there, f, kmsapi.UpdatePrimaryRegion, &kmsapi.UpdatePrimaryRegionInput{KeyId: id, PrimaryRegion: third})), "UnsupportedOperationException", keyARN(elsewhere, home, id)+" is not a multi-Region primary key.")
+	wantError(t, "of a replica", second(try(there, f, kmsapi.UpdatePrimaryRegion, &kmsapi.UpdatePrimaryRegionInput{KeyId: id, PrimaryRegion: third})), "UnsupportedOperationException", keyARN(elsewhere, home, id)+" is not a multi-region primary key.")
 	must(there, f, kmsapi.DisableKey, &kmsapi.DisableKeyInput{KeyId: id})
 	wantError(t, "to a disabled replica", move(elsewhere), "DisabledException", keyARN(elsewhere, home, id)+" is disabled.")
 	must(there, f, kmsapi.EnableKey, &kmsapi.EnableKeyInput{KeyId: id})

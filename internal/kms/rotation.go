@@ -21,10 +21,18 @@ const (
 	maxOnDemand   = 25
 )
 
-// rotatable refuses keys whose material cannot rotate.
-func rotatable(k *keyRow) error {
+// inside refuses keys of external key stores, whose material is not here.
+func inside(k *keyRow) error {
 	if k.external() {
 		return kmsapi.UnsupportedOperationException("%s origin is %s which is not valid for this operation.", k.arn(), k.Origin)
+	}
+	return nil
+}
+
+// rotatable refuses keys whose material cannot rotate.
+func rotatable(k *keyRow) error {
+	if err := inside(k); err != nil {
+		return err
 	}
 	if k.Spec != kmsapi.KeySpecSymmetricDefault {
 		return kmsapi.UnsupportedOperationException("%s key spec is %s which is not valid for this operation.", k.arn(), k.Spec)
@@ -32,8 +40,9 @@ func rotatable(k *keyRow) error {
 	return nil
 }
 
-// GetKeyRotationStatus tells whether and when the key rotates. A key that waits
-// for its deletion does not; CancelKeyDeletion brings back what was.
+// GetKeyRotationStatus tells whether and when the key rotates: asymmetric and HMAC
+// keys never do. A key that waits for its deletion does not; CancelKeyDeletion
+// brings back what was.
 //
 // Source: AWS KMS API Reference, GetKeyRotationStatus.
 func (s *Service) GetKeyRotationStatus(ctx context.Context, in *kmsapi.GetKeyRotationStatusInput) (*kmsapi.GetKeyRotationStatusOutput, error) {
@@ -41,7 +50,7 @@ func (s *Service) GetKeyRotationStatus(ctx context.Context, in *kmsapi.GetKeyRot
 	if err != nil {
 		return nil, err
 	}
-	if err := rotatable(&k.keyRow); err != nil {
+	if err := inside(&k.keyRow); err != nil {
 		return nil, err
 	}
 	enabled := k.Rotation.Enabled && kept(&k.keyRow) == nil
@@ -96,13 +105,16 @@ func rotates(k *keyRow) error {
 	if err := customerManaged(k); err != nil {
 		return err
 	}
+	if err := inside(k); err != nil {
+		return err
+	}
+	if err := usable(k); err != nil {
+		return err
+	}
 	if err := rotatable(k); err != nil {
 		return err
 	}
-	if err := isPrimary(k); err != nil {
-		return err
-	}
-	return usable(k)
+	return isPrimary(k)
 }
 
 // DisableKeyRotation stops the automatic rotation.
@@ -135,7 +147,7 @@ func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnD
 			return err
 		}
 		if k.Rotation.OnDemand >= maxOnDemand {
-			return kmsapi.LimitExceededException("The key %s was rotated on demand %d times, the limit.", k.arn(), maxOnDemand)
+			return kmsapi.LimitExceededException("The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: %s", k.arn())
 		}
 		k.Rotation.OnDemand++
 		if k.Origin == kmsapi.OriginTypeExternal {

@@ -73,3 +73,41 @@ func TestNamesThatDifferInCase(t *testing.T) {
 	_, err = try(f.admin(), f, kmsapi.TagResource, &kmsapi.TagResourceInput{KeyId: id, Tags: []kmsapi.Tag{{TagKey: "Plot", TagValue: "8"}}})
 	wantError(t, "TagResource", err, "TagException", "")
 }
+
+// TestRotationOfOtherKeys: asymmetric and HMAC keys have a status, and cannot be
+// rotated, for which their state is asked first.
+func TestRotationOfOtherKeys(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for spec, usage := range map[kmsapi.KeySpec]kmsapi.KeyUsageType{
+		kmsapi.KeySpecEccNistP256: usageSign, kmsapi.KeySpecHmac256: usageMAC, kmsapi.KeySpecMlDsa44: usageSign,
+	} {
+		id := f.newKey(spec, usage)
+		got := must(f.admin(), f, kmsapi.GetKeyRotationStatus, &kmsapi.GetKeyRotationStatusInput{KeyId: id})
+		if *got.KeyRotationEnabled || *got.KeyId != arnOf(id) || got.NextRotationDate != nil || got.RotationPeriodInDays != nil {
+			t.Errorf("status of a key of the spec %s: %+v", spec, got)
+		}
+		rotate := func() error {
+			return second(try(f.admin(), f, kmsapi.RotateKeyOnDemand, &kmsapi.RotateKeyOnDemandInput{KeyId: id}))
+		}
+		wantError(t, string(spec), rotate(), "UnsupportedOperationException", "")
+		must(f.admin(), f, kmsapi.DisableKey, &kmsapi.DisableKeyInput{KeyId: id})
+		wantError(t, string(spec)+", disabled", rotate(), "DisabledException", arnOf(id)+" is disabled.")
+	}
+}
+
+func TestRotationsOnDemandAreLimited(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.key("")
+	rotate := func() error {
+		return second(try(f.admin(), f, kmsapi.RotateKeyOnDemand, &kmsapi.RotateKeyOnDemandInput{KeyId: id}))
+	}
+	for range maxOnDemand {
+		if err := rotate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantError(t, "one more", rotate(), "LimitExceededException",
+		"The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: "+arnOf(id))
+}

@@ -72,18 +72,26 @@ func messageKey(svc *schema.Service, code string) string {
 	return "message"
 }
 
+// appendJSONError writes the members of an error. One without a text has no
+// message member.
 func appendJSONError(dst []byte, svc *schema.Service, err *schema.Error) []byte {
-	key := messageKey(svc, err.Code)
-	dst = append(dst, '{')
-	if svc.Protocol == schema.AWSJSON11 {
-		dst = append(dst, `"__type":`...)
-		dst = append(appendJSONString(dst, err.Code), ',')
+	comma := byte('{')
+	member := func(name, text string) {
+		dst = append(appendJSONString(append(dst, comma), name), ':')
+		dst = appendJSONString(dst, text)
+		comma = ','
 	}
-	dst = append(appendJSONString(dst, key), ':')
-	dst = appendJSONString(dst, err.Message)
+	if svc.Protocol == schema.AWSJSON11 {
+		member("__type", err.Code)
+	}
+	if err.Message != "" {
+		member(messageKey(svc, err.Code), err.Message)
+	}
 	for _, name := range slices.Sorted(maps.Keys(err.Fields)) {
-		dst = append(appendJSONString(append(dst, ','), name), ':')
-		dst = appendJSONString(dst, err.Fields[name])
+		member(name, err.Fields[name])
+	}
+	if comma == '{' {
+		dst = append(dst, comma)
 	}
 	return append(dst, '}')
 }
