@@ -103,8 +103,8 @@ def test_hint_and_encoded_message(cloud, other, key):
         cloud.boto("sts").decode_authorization_message(EncodedMessage=message[:-4] + "AAAA")
 
 
-def test_other_account_reads_its_own_side_only(cloud, other, key):
-    """A refusal across accounts is two records; each quotes the policies of its account and no others."""
+def test_other_account_reads_its_own_side_only(cloud, other):
+    """A KMS refusal across accounts is the caller's record alone, which quotes no policy of the owner's."""
     mallory = other.new_user(allow("kms:*", Sid="MineAlone"))
     guarded = cloud.new_key(deny("kms:DescribeKey", Sid="KeepOut", Principal={"AWS": "*"}, Condition={
         "StringEquals": {"kms:CallerAccount": other.account}}))
@@ -112,6 +112,4 @@ def test_other_account_reads_its_own_side_only(cloud, other, key):
         other.boto("kms", mallory).describe_key(KeyId=guarded)
     theirs = denied_event(other, mallory, "DescribeKey")["additionalEventData"]["authorization"]
     assert theirs["layer"] == "resource" and "KeepOut" not in json.dumps(theirs)
-    [ours] = [r for r in cloud.records("ResourceName", guarded) if r.get("errorCode") and r["eventName"] == "DescribeKey"]
-    why = ours["additionalEventData"]["authorization"]
-    assert why["statement"] == "KeepOut" and "MineAlone" not in json.dumps(why)
+    assert [r["eventName"] for r in cloud.records("ResourceName", guarded)] == ["CreateKey"]

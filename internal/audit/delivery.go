@@ -12,7 +12,8 @@ import (
 // deliveries returns the records of one event: the caller's, and one for every
 // other account whose resource the event touched. They share sharedEventID, and
 // each has an event id and a recipient of its own. What nobody's account called
-// (an unsigned request) goes to the owner of the resource alone.
+// (an unsigned request) goes to the owner of the resource alone; of a call that
+// [Entry.TellCallerAlone] was said of, owners get nothing.
 //
 // Source: AWS CloudTrail User Guide, "CloudTrail record contents",
 // sharedEventID and recipientAccountId.
@@ -34,6 +35,9 @@ func (r *Record) deliveries() []*Record {
 }
 
 func (r *Record) copies() []*Record {
+	if r.callerAlone && r.RecipientAccountID != "" {
+		return []*Record{r}
+	}
 	owners := r.owners()
 	if r.RecipientAccountID == "" && len(owners) > 0 {
 		n := *r

@@ -199,6 +199,13 @@ func (e *Entry) Names(arn string) bool {
 // record, what its own policies decided.
 func (e *Entry) Deny(a Authorization) { e.set(func(r *Record) { r.authorization = &a }) }
 
+// TellCallerAlone keeps the event from the owners of its resources, like resources
+// that are not there: the caller's record is the same for both.
+//
+// Source: AWS KMS Developer Guide, "Logging AWS KMS API calls with AWS CloudTrail",
+// on cross-account requests that are rejected because access is denied.
+func (e *Entry) TellCallerAlone() { e.set(func(r *Record) { r.callerAlone = true }) }
+
 // Fail marks the call as failed. Code and message are those of the answer.
 func (e *Entry) Fail(code, message string) {
 	e.set(func(r *Record) {

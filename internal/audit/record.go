@@ -43,6 +43,7 @@ type Record struct {
 	TLSDetails          *TLSDetails     `json:"tlsDetails,omitempty"`
 
 	authorization *Authorization // of a refused call
+	callerAlone   bool           // see TellCallerAlone
 }
 
 // UserIdentity says who made the request.

@@ -158,12 +158,8 @@ func (s *Service) check(ctx context.Context, k *cachedKey, ref keyRef, c call, t
 	if c.set != nil {
 		c.set(conditions)
 	}
-	kind := resourceType
-	if k.Spec == "" { // nobody's account hears of a key that is not there
-		kind = ""
-	}
 	return protocol.Check{
-		Action: c.action, Resource: k.arn(), ResourceType: kind, Account: k.Account,
+		Action: c.action, Resource: k.arn(), ResourceType: resourceType, Account: k.Account,
 		Policy: k.policy, Kind: protocol.KMSKey, AWSManaged: k.Manager == kmsapi.KeyManagerTypeAws,
 		Grants: grants, EncryptionContext: c.ec, Context: conditions,
 	}, nil

@@ -20,6 +20,7 @@ type Denial struct {
 	Action          string
 	Resource        string
 	ResourceAccount string
+	Kind            ResourceKind
 	Decision        authz.Decision
 }
 
@@ -120,7 +121,7 @@ func ascii(s string) string {
 // deny is the answer to a refused check, with the denial as its cause.
 func deny(ctx context.Context, svc *schema.Service, c *Check, d authz.Decision) error {
 	caller := identity.From(ctx).Caller
-	denial := &Denial{Caller: caller, Action: c.Action, Resource: c.Resource, ResourceAccount: c.Account, Decision: d}
+	denial := &Denial{Caller: caller, Action: c.Action, Resource: c.Resource, ResourceAccount: c.Account, Kind: c.Kind, Decision: d}
 	if denial.ResourceAccount == "" {
 		denial.ResourceAccount = caller.Account
 	}

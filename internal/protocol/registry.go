@@ -245,6 +245,9 @@ func (r *Registry) invoke(ctx context.Context, p *audit.Pending, b *binding, in 
 		}
 		if d, ok := errors.AsType[*Denial](err); ok {
 			entry.Deny(d.Record())
+			if d.Kind == KMSKey {
+				entry.TellCallerAlone()
+			}
 		}
 		entry.Fail(code, e.Message)
 		return nil, err
