@@ -91,7 +91,7 @@ func TestEpochs(t *testing.T) {
 	t.Parallel()
 	files := newFiles(t)
 	s := fileSeal(t, t.TempDir())
-	keys, err := CreateKeys(t.Context(), files, s)
+	keys, err := CreateKeys(t.Context(), files, s, reopening(s))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,8 +42,10 @@ func newKeys(files Files) *Keys {
 }
 
 // CreateKeys makes a keyring of one version and a first epoch, and stores them
-// under s. The keyring comes last: it marks a directory that is complete.
-func CreateKeys(ctx context.Context, files Files, s seal.Seal) (*Keys, error) {
+// under s. Nothing is written before the seal that reopen returns has opened what
+// s wrapped, as the next start will have to. The keyring comes last: it marks a
+// directory that is complete.
+func CreateKeys(ctx context.Context, files Files, s seal.Seal, reopen func() (seal.Seal, error)) (*Keys, error) {
 	id := make([]byte, idSize)
 	rand.Read(id)
 	k := newKeys(files)
@@ -55,11 +57,33 @@ func CreateKeys(ctx context.Context, files Files, s seal.Seal) (*Keys, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := k.tryCopy(ctx, &c, reopen); err != nil {
+		return nil, fmt.Errorf("the seal does not open what it has sealed, nothing was written: %w", err)
+	}
 	k.Epochs = &Epochs{path: files.Epochs, store: k.Keyring.id, write: k.write, roots: []*root{k.active}}
 	if err := k.Epochs.Begin(); err != nil {
 		return nil, err
 	}
 	return k, k.saveKeyring(c)
+}
+
+// tryCopy opens a copy that is not stored yet.
+func (k *Keys) tryCopy(ctx context.Context, c *sealedCopy, reopen func() (seal.Seal, error)) error {
+	s, err := reopen()
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	got, ring, err := c.open(ctx, s, k.Keyring.id)
+	if err != nil {
+		return err
+	}
+	defer ring.erase()
+	defer got.key.Erase()
+	if !got.key.Equal(k.active.key) || !ring.same(k.Keyring) {
+		return errors.New("it opens, and holds other keys")
+	}
+	return nil
 }
 
 // OpenKeys opens both files with s and writes nothing. Errors: seal.ErrWrong; what

@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"bytes"
+	"context"
 	"crypto/fips140"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,16 @@ func fileSeal(t *testing.T, dir string) seal.Seal {
 	}
 	t.Cleanup(s.Close)
 	return s
+}
+
+// kept is a seal that outlives its closing.
+type kept struct{ seal.Seal }
+
+func (kept) Close() {}
+
+// reopening hands out the seal again.
+func reopening(s seal.Seal) func() (seal.Seal, error) {
+	return func() (seal.Seal, error) { return kept{s}, nil }
 }
 
 func openKeys(t *testing.T, files Files, s seal.Seal) *Keys {
@@ -104,7 +115,7 @@ func (p *probe) check(k *Keys) error {
 func TestKeysReopen(t *testing.T) {
 	t.Parallel()
 	files, s := newFiles(t), fileSeal(t, t.TempDir())
-	k, err := CreateKeys(t.Context(), files, s)
+	k, err := CreateKeys(t.Context(), files, s, reopening(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,11 +150,44 @@ func TestKeysReopen(t *testing.T) {
 	}
 }
 
+// mixedUp unwraps another key than it wrapped.
+type mixedUp struct{ kept }
+
+func (mixedUp) Unwrap(context.Context, []byte, seal.Context) (secret.Key, error) {
+	return secret.Random(), nil
+}
+
+// TestFirstStartTriesTheSeal: a seal that does not open what it has sealed makes no
+// data directory.
+func TestFirstStartTriesTheSeal(t *testing.T) {
+	t.Parallel()
+	s, refused := fileSeal(t, t.TempDir()), errors.New("access denied")
+	for name, c := range map[string]struct {
+		reopen func() (seal.Seal, error)
+		want   error
+	}{
+		"it opens another key":      {reopening(mixedUp{kept{s}}), seal.ErrWrong},
+		"its holder refuses":        {reopening(fakeSeal{Seal: kept{s}, kind: seal.File, unwrap: refused}), refused},
+		"it cannot be opened":       {func() (seal.Seal, error) { return nil, refused }, refused},
+		"it is another of its kind": {opener(fileText(t.TempDir())), seal.ErrWrong},
+	} {
+		files := newFiles(t)
+		if _, err := CreateKeys(t.Context(), files, s, c.reopen); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		for _, path := range []string{files.Keyring, files.Epochs} {
+			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: %s is there: %v", name, filepath.Base(path), err)
+			}
+		}
+	}
+}
+
 // TestWrongSeals: what opens nothing says so and changes nothing.
 func TestWrongSeals(t *testing.T) {
 	t.Parallel()
 	files, s := newFiles(t), fileSeal(t, t.TempDir())
-	if _, err := CreateKeys(t.Context(), files, s); err != nil {
+	if _, err := CreateKeys(t.Context(), files, s, reopening(s)); err != nil {
 		t.Fatal(err)
 	}
 	before := read(t, files.Keyring)
@@ -158,7 +202,7 @@ func TestWrongSeals(t *testing.T) {
 	}
 	// A copy of another data directory under the same seal.
 	other := newFiles(t)
-	if _, err := CreateKeys(t.Context(), other, s); err != nil {
+	if _, err := CreateKeys(t.Context(), other, s, reopening(s)); err != nil {
 		t.Fatal(err)
 	}
 	var mine, theirs keyringFile
@@ -210,7 +254,7 @@ func with(f keyringFile, change func(*sealedCopy)) keyringFile {
 func TestNewerFormatIsRefused(t *testing.T) {
 	t.Parallel()
 	files, s := newFiles(t), fileSeal(t, t.TempDir())
-	if _, err := CreateKeys(t.Context(), files, s); err != nil {
+	if _, err := CreateKeys(t.Context(), files, s, reopening(s)); err != nil {
 		t.Fatal(err)
 	}
 	for name, path := range map[string]string{"keyring": files.Keyring, "epochs": files.Epochs} {

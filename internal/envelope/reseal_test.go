@@ -54,7 +54,7 @@ func newResealing(t *testing.T) *resealing {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.keys, err = CreateKeys(t.Context(), filesIn(r.dir), s); err != nil {
+	if r.keys, err = CreateKeys(t.Context(), filesIn(r.dir), s, r.a); err != nil {
 		t.Fatal(err)
 	}
 	r.p = newProbe(t, r.keys)

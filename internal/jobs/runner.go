@@ -111,9 +111,12 @@ func (r *Runner) Register(k Kind) {
 }
 
 // Start takes over what a former start of this node left and begins to work.
-// It returns at once after that.
+// It returns at once after that. When free space is low the leases of the former
+// start run out instead.
 func (r *Runner) Start(ctx context.Context) error {
-	if err := r.takeOver(ctx); err != nil {
+	if err := r.takeOver(ctx); errors.Is(err, store.ErrFull) {
+		r.cfg.Log.Warn("free space is low: tasks of the former start wait until there is more", "lease", r.cfg.Lease)
+	} else if err != nil {
 		return fmt.Errorf("jobs: take over the tasks of the former start: %w", err)
 	}
 	claims, stop := context.WithCancel(context.Background())

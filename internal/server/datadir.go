@@ -81,15 +81,23 @@ func inspectDir(path string) (fresh bool, err error) {
 // openDir locks the directory and opens seal, keyring and deletion epochs,
 // making them when the directory is fresh.
 func openDir(ctx context.Context, path string, spec seal.Spec, log *slog.Logger) (*dataDir, error) {
-	// A directory that is refused is not written to, not even for its lock.
-	if _, err := inspectDir(path); err != nil {
+	// A directory that is refused is not written to, not even for its lock; nor is
+	// one made for a seal that cannot be opened.
+	fresh, err := inspectDir(path)
+	if err != nil {
 		return nil, err
+	}
+	if fresh && spec.Kind() != seal.File { // a key file is made by opening it
+		s, err := spec.Open(seal.Options{Log: log})
+		if err != nil {
+			return nil, err
+		}
+		s.Close()
 	}
 	if err := durable.MakeDir(path); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	d := &dataDir{path: path, seal: spec, log: log, proof: rand.Text()}
-	var err error
 	if d.lock, err = lockFile(d.file(lockName)); err != nil {
 		return nil, err
 	}
@@ -140,7 +148,7 @@ func (d *dataDir) create(ctx context.Context, s seal.Seal) (*envelope.Keys, erro
 	if err := os.Remove(files.Epochs); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("replace the epoch of an unfinished start: %w", err)
 	}
-	return envelope.CreateKeys(ctx, files, s)
+	return envelope.CreateKeys(ctx, files, s, d.reopen)
 }
 
 // upgrade brings data format 1 to the present one.

@@ -79,3 +79,35 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("PutObject after space was freed: %v", err)
 	}
 }
+
+// TestStartOnAFullDisk: a directory is served for reading when free space is low at
+// the start.
+func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	var free atomic.Uint64
+	free.Store(100 << 30)
+	cfg := Config{
+		DataDir:   filepath.Join(t.TempDir(), "data"),
+		freeSpace: func() (uint64, uint64, error) { return free.Load(), 100 << 30, nil },
+	}
+	ctx := t.Context()
+	var blob []byte
+	t.Run("with space", func(t *testing.T) {
+		_, c := startServerWith(t, cfg)
+		key, err := client.Call(ctx, c, kmsapi.CreateKey, &kmsapi.CreateKeyInput{})
+		must(t, err)
+		ct, err := client.Call(ctx, c, kmsapi.Encrypt, &kmsapi.EncryptInput{KeyId: key.KeyMetadata.KeyId, Plaintext: []byte("x")})
+		must(t, err)
+		blob = ct.CiphertextBlob
+	})
+	free.Store(1 << 30)
+	_, c := startServerWith(t, cfg)
+	out, err := client.Call(ctx, c, kmsapi.Decrypt, &kmsapi.DecryptInput{CiphertextBlob: blob})
+	if err != nil || string(out.Plaintext) != "x" {
+		t.Errorf("Decrypt: %v", err)
+	}
+	_, err = client.Call(ctx, c, kmsapi.CreateKey, &kmsapi.CreateKeyInput{})
+	if e, ok := errors.AsType[*schema.Error](err); !ok || e.Status != 503 {
+		t.Errorf("CreateKey = %v", err)
+	}
+}

@@ -51,7 +51,7 @@ func Run(ctx context.Context, cfg Config, ready func(url string)) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", cfg.Listen)
+	l, err := net.Listen(network(cfg.Listen), cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -70,8 +70,31 @@ func Run(ctx context.Context, cfg Config, ready func(url string)) error {
 	if tlsConfig != nil {
 		l, scheme = tls.NewListener(l, tlsConfig), "https"
 	}
-	url := scheme + "://" + l.Addr().String()
+	url := scheme + "://" + reachable(l.Addr()).String()
 	return errors.Join(s.serve(ctx, l, url, ca, ready), s.Close())
+}
+
+// network keeps an address of IPv4 to IPv4: package net takes 0.0.0.0 for the
+// addresses of both.
+func network(listen string) string {
+	host, _, _ := net.SplitHostPort(listen)
+	if a, err := netip.ParseAddr(host); err == nil && a.Is4() {
+		return "tcp4"
+	}
+	return "tcp"
+}
+
+// reachable is an address for clients on this machine: that of the loopback
+// interface in place of all.
+func reachable(a net.Addr) net.Addr {
+	t, ok := a.(*net.TCPAddr)
+	if !ok || !t.IP.IsUnspecified() {
+		return a
+	}
+	if t.IP.To4() != nil {
+		return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: t.Port}
+	}
+	return &net.TCPAddr{IP: net.IPv6loopback, Port: t.Port}
 }
 
 func (s *Server) serve(ctx context.Context, l net.Listener, url, ca string, ready func(string)) error {
@@ -236,7 +259,8 @@ func tlsOf(cfg *Config) (*tls.Config, string, error) {
 	return nil, "", nil
 }
 
-// selfSigned makes a certificate for the listen address and localhost, valid for a year.
+// selfSigned makes a certificate for localhost and the listen address, the machine's
+// own when that is every address, valid for a year.
 func selfSigned(listen string) (*tls.Config, string, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -256,9 +280,14 @@ func selfSigned(listen string) (*tls.Config, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("make a certificate: %w", err)
 	}
-	if ip := net.ParseIP(host); ip != nil {
+	switch ip := net.ParseIP(host); {
+	case host == "" || ip.IsUnspecified():
+		if err := everyAddress(c); err != nil {
+			return nil, "", fmt.Errorf("make a certificate: %w", err)
+		}
+	case ip != nil:
 		c.IPAddresses = append(c.IPAddresses, ip)
-	} else if host != "" {
+	default:
 		c.DNSNames = append(c.DNSNames, host)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
@@ -268,4 +297,21 @@ func selfSigned(listen string) (*tls.Config, string, error) {
 	pair := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, string(text), nil
+}
+
+// everyAddress adds the addresses and the name of this machine to a certificate.
+func everyAddress(c *x509.Certificate) error {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() {
+			c.IPAddresses = append(c.IPAddresses, n.IP)
+		}
+	}
+	if name, err := os.Hostname(); err == nil && name != "" {
+		c.DNSNames = append(c.DNSNames, name)
+	}
+	return nil
 }

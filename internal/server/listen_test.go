@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -160,5 +161,46 @@ func TestReadersThatStall(t *testing.T) {
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Write = %v", err)
+	}
+}
+
+// TestReachableAddress: clients beside the server are told an address that its
+// certificate covers, and 0.0.0.0 is IPv4 alone.
+func TestReachableAddress(t *testing.T) {
+	t.Parallel()
+	for listen, want := range map[string]struct{ network, host string }{
+		"0.0.0.0:4566":   {"tcp4", "127.0.0.1"},
+		"[::]:4566":      {"tcp", "::1"},
+		":4566":          {"tcp", "::1"},
+		"127.0.0.1:4566": {"tcp4", "127.0.0.1"},
+		"[::1]:4566":     {"tcp", "::1"},
+		"192.0.2.7:4566": {"tcp4", "192.0.2.7"},
+	} {
+		if got := network(listen); got != want.network {
+			t.Errorf("%s: network %s, want %s", listen, got, want.network)
+		}
+		host, _, err := net.SplitHostPort(listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := net.ParseIP(host)
+		if host == "" {
+			at = net.IPv6unspecified
+		}
+		u := reachable(&net.TCPAddr{IP: at, Port: 4566})
+		if want := net.JoinHostPort(want.host, "4566"); u.String() != want {
+			t.Errorf("%s: clients are told %s, want %s", listen, u, want)
+		}
+		conf, _, err := selfSigned(listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf, err := x509.ParseCertificate(conf.Certificates[0].Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := leaf.VerifyHostname(want.host); err != nil {
+			t.Errorf("%s: the certificate: %v", listen, err)
+		}
 	}
 }
