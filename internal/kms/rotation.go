@@ -150,6 +150,7 @@ func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnD
 			return kmsapi.LimitExceededException("The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: %s", k.arn())
 		}
 		k.Rotation.OnDemand++
+		former := k.currentID()
 		if k.Origin == kmsapi.OriginTypeExternal {
 			if err := s.rotateImported(k); err != nil {
 				return err
@@ -157,7 +158,7 @@ func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnD
 		} else if err := s.addSharedMaterial(k, kmsapi.RotationTypeOnDemand, &fresh); err != nil {
 			return err
 		}
-		audit.PendingFrom(ctx).AddEvent(s.event("RotateKey", k.keyRow))
+		audit.PendingFrom(ctx).AddEvent(s.rotated(k.keyRow, kmsapi.RotationTypeOnDemand, former))
 		s.shareRotation(audit.PendingFrom(ctx), k)
 		out = &kmsapi.RotateKeyOnDemandOutput{KeyId: new(k.arn())}
 		protocol.Respond(ctx, kmsapi.RotateKeyOnDemand, out)
@@ -167,6 +168,17 @@ func (s *Service) RotateKeyOnDemand(ctx context.Context, in *kmsapi.RotateKeyOnD
 		return nil, err
 	}
 	return out, nil
+}
+
+// rotated is the record of a rotation. former is the id of the material before.
+//
+// Source: AWS KMS Developer Guide, "RotateKey" in "Examples of AWS KMS log entries";
+// AWS CloudTrail User Guide, "AWS service events".
+func (s *Service) rotated(k *keyRow, why kmsapi.RotationType, former string) audit.Event {
+	e := s.event("RotateKey", k)
+	e.Details["rotationType"], e.Details["keyOrigin"] = string(why), string(k.Origin)
+	e.Details["previousKeyMaterialId"], e.Details["currentKeyMaterialId"] = former, k.currentID()
+	return e
 }
 
 // ListKeyRotations lists the completed rotations of a key, oldest first, and
@@ -258,10 +270,11 @@ func (s *Service) rotate(ctx context.Context, k keyRow) error {
 		if !rotationDue(now.keyRow, s.cfg.Now()) {
 			return nil
 		}
+		former := now.currentID()
 		if err := s.addSharedMaterial(now, kmsapi.RotationTypeAutomatic, &fresh); err != nil {
 			return err
 		}
-		p.AddEvent(s.event("RotateKey", now.keyRow))
+		p.AddEvent(s.rotated(now.keyRow, kmsapi.RotationTypeAutomatic, former))
 		now.Rotation.Next = s.timestamp().Add(days(now.Rotation.PeriodDays))
 		s.shareRotation(p, now)
 		return now.put(tx)

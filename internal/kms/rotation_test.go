@@ -1,6 +1,8 @@
 package kms
 
 import (
+	"encoding/json"
+	"reflect"
 	"testing"
 
 	kmsapi "github.com/sagekeep/sagekeep/api/kms"
@@ -93,6 +95,41 @@ func TestRotationOfOtherKeys(t *testing.T) {
 		wantError(t, string(spec), rotate(), "UnsupportedOperationException", "")
 		must(f.admin(), f, kmsapi.DisableKey, &kmsapi.DisableKeyInput{KeyId: id})
 		wantError(t, string(spec)+", disabled", rotate(), "DisabledException", arnOf(id)+" is disabled.")
+	}
+}
+
+// TestRotationRecords: the record of a rotation says what came in place of what.
+func TestRotationRecords(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.key("")
+	first := *f.describe(id).CurrentKeyMaterialId
+	must(f.admin(), f, kmsapi.RotateKeyOnDemand, &kmsapi.RotateKeyOnDemandInput{KeyId: id})
+	second := *f.describe(id).CurrentKeyMaterialId
+	must(f.admin(), f, kmsapi.EnableKeyRotation, &kmsapi.EnableKeyRotationInput{KeyId: id, RotationPeriodInDays: new(int32(90))})
+	f.pass(91 * day)
+	if err := f.s.rotateDue(f.Context()); err != nil {
+		t.Fatal(err)
+	}
+	third := *f.describe(id).CurrentKeyMaterialId
+	var got []map[string]any
+	for _, r := range f.records() {
+		var m struct {
+			EventName           string
+			ServiceEventDetails map[string]any
+		}
+		if err := json.Unmarshal(r, &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.EventName == "RotateKey" {
+			got = append(got, m.ServiceEventDetails)
+		}
+	}
+	details := func(why, former, now string) map[string]any {
+		return map[string]any{"keyId": arnOf(id), "keyOrigin": "AWS_KMS", "rotationType": why, "previousKeyMaterialId": former, "currentKeyMaterialId": now}
+	}
+	if want := []map[string]any{details("ON_DEMAND", first, second), details("AUTOMATIC", second, third)}; !reflect.DeepEqual(got, want) {
+		t.Errorf("the records have %v, want %v", got, want)
 	}
 }
 

@@ -217,6 +217,14 @@ func (k *keyRow) current() *materialRow {
 	return &k.Materials[len(k.Materials)-1]
 }
 
+// currentID is the id of the current version; "" when the key has none.
+func (k *keyRow) currentID() string {
+	if m := k.current(); m != nil {
+		return m.ID
+	}
+	return ""
+}
+
 // aad binds a wrapped backing key to its place.
 func (k *keyRow) aad(material string) []byte {
 	return []byte("sagekeep kms backing key v1|" + k.Account + "|" + k.Region + "|" + k.ID + "|" + material)
