@@ -102,11 +102,14 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 	}
 	ids := map[string]string{}
 	for _, ref := range p.Principals() {
+		if invalidPrincipal(&ref) {
+			return errInvalidPrincipals()
+		}
 		switch ref.Form {
 		case authz.FormUser, authz.FormRole, authz.FormSession, authz.FormUserID, authz.FormRoleID:
 			id, ok := s.cfg.Principals.PrincipalExists(ctx, ref.Value)
 			if !ok {
-				return kmsapi.MalformedPolicyDocumentException("Policy contains a statement with one or more invalid principals.")
+				return errInvalidPrincipals()
 			}
 			ids[ref.Value] = id
 		}
@@ -129,6 +132,17 @@ func (s *Service) setPolicy(ctx context.Context, k *keyRow, text string, bypass 
 			Because(errors.New(err.Error())) // what a policy would do is no denial of this call
 	}
 	return nil
+}
+
+func errInvalidPrincipals() error {
+	return kmsapi.MalformedPolicyDocumentException("Policy contains a statement with one or more invalid principals.")
+}
+
+// invalidPrincipal reports whether a principal can be nobody who calls KMS: one of
+// another partition, or one that only Amazon S3 knows.
+func invalidPrincipal(ref *authz.PrincipalRef) bool {
+	partition, isARN := strings.CutPrefix(ref.Value, "arn:")
+	return ref.Form == authz.FormCanonicalUser || ref.Form == authz.FormOriginAccess || isARN && !strings.HasPrefix(partition, "aws:")
 }
 
 // overlyPermissive refuses ForAllValues with the keys of an encryption context's

@@ -41,6 +41,23 @@ func TestPolicyOfDeletedPrincipal(t *testing.T) {
 	wantError(t, "an id that is nobody's", err, "MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals.")
 }
 
+// TestPrincipalsOfOtherWorlds: a key policy names nobody who cannot call KMS here.
+func TestPrincipalsOfOtherWorlds(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.key("")
+	for _, principal := range []string{
+		`{"AWS":"arn:aws-cn:iam::111122223333:root"}`, `{"AWS":"arn:aws-us-gov:iam::111122223333:user/alice"}`,
+		`{"AWS":"arn:aws:iam::cloudfront:user/CloudFront Origin Access Identity E1"}`,
+		`{"CanonicalUser":"79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"}`,
+	} {
+		policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + rootARN(home) + `"},"Action":"kms:*","Resource":"*"},` +
+			`{"Effect":"Deny","Principal":` + principal + `,"Action":"kms:Decrypt","Resource":"*"}]}`
+		_, err := try(f.admin(), f, kmsapi.PutKeyPolicy, &kmsapi.PutKeyPolicyInput{KeyId: id, Policy: policy})
+		wantError(t, principal, err, "MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals.")
+	}
+}
+
 // TestPolicyOfAccounts: the short form of an account is shown as the ARN of its
 // root user, where it is a principal and nowhere else.
 func TestPolicyOfAccounts(t *testing.T) {
