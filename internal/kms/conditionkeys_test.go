@@ -44,7 +44,10 @@ func TestConditionKeysOfParameters(t *testing.T) {
 		forService = "kms:GrantIsForAWSResource"
 	)
 	create := func(in kmsapi.CreateKeyInput) func(context.Context) error {
-		return func(ctx context.Context) error { return second(try(ctx, f, kmsapi.CreateKey, &in)) }
+		return func(ctx context.Context) error {
+			in := in // defaults are filled in
+			return second(try(ctx, f, kmsapi.CreateKey, &in))
+		}
 	}
 	putPolicy := func(bypass *bool) func(context.Context) error {
 		return func(ctx context.Context) error {

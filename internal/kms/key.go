@@ -21,6 +21,15 @@ const (
 	defaultWindow = 30
 )
 
+// resolveCreateKey is the resolver of CreateKey.
+func (s *Service) resolveCreateKey(ctx context.Context, in *kmsapi.CreateKeyInput) ([]protocol.Check, error) {
+	if in.KeySpec != "" && in.CustomerMasterKeySpec != "" {
+		return nil, kmsapi.ValidationException("You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
+	}
+	return s.createKeyChecks(ctx, in)
+}
+
+// createKeyChecks fills in the defaults of a request and asks for its rights.
 func (s *Service) createKeyChecks(ctx context.Context, in *kmsapi.CreateKeyInput) ([]protocol.Check, error) {
 	if err := normaliseSpec(in); err != nil {
 		return nil, err
@@ -152,9 +161,6 @@ func (s *Service) authorizeCreation(ctx context.Context, in *kmsapi.CreateKeyInp
 
 // checkCreate refuses what does not go together in a CreateKey request.
 func checkCreate(in *kmsapi.CreateKeyInput) error {
-	if in.CustomerMasterKeySpec != "" && in.KeySpec != kmsapi.KeySpec(in.CustomerMasterKeySpec) {
-		return kmsapi.ValidationException("You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
-	}
 	if err := checkKeyStoreMembers(in); err != nil {
 		return err
 	}

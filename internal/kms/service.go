@@ -101,7 +101,7 @@ func New(c Config) *Service {
 
 // Register adds every implemented operation.
 func (s *Service) Register(r *protocol.Registry) {
-	protocol.Handle(r, kmsapi.CreateKey, s.createKeyChecks, s.CreateKey)
+	protocol.Handle(r, kmsapi.CreateKey, s.resolveCreateKey, s.CreateKey)
 	protocol.Handle(r, kmsapi.DescribeKey, s.describeChecks(), s.DescribeKey)
 	protocol.Handle(r, kmsapi.ListKeys, accountWide, s.ListKeys)
 	onKey(r, s, kmsapi.EnableKey, byKey, func(in *kmsapi.EnableKeyInput) call { return call{key: &in.KeyId} }, s.EnableKey)

@@ -42,6 +42,15 @@ func refusedByFIPS(name kmsapi.KeySpec) bool {
 // TestFIPS asks for those that are.
 func longInShort(name kmsapi.KeySpec) bool { return testing.Short() && rsaBits(name) > 2048 }
 
+func TestCreateKeyNamesItsSpecOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, old := range []kmsapi.CustomerMasterKeySpec{"ECC_NIST_P256", "ECC_NIST_P384"} {
+		_, err := try(f.admin(), f, kmsapi.CreateKey, &kmsapi.CreateKeyInput{KeySpec: kmsapi.KeySpecEccNistP256, CustomerMasterKeySpec: old, KeyUsage: usageSign})
+		wantError(t, string(old), err, "ValidationException", "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
+	}
+}
+
 // newKey makes a key of the home account.
 func (f *fixture) newKey(name kmsapi.KeySpec, usage kmsapi.KeyUsageType) string {
 	f.Helper()
