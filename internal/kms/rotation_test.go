@@ -82,7 +82,7 @@ func TestRotationOfOtherKeys(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for spec, usage := range map[kmsapi.KeySpec]kmsapi.KeyUsageType{
-		kmsapi.KeySpecEccNistP256: usageSign, kmsapi.KeySpecHmac256: usageMAC, kmsapi.KeySpecMlDsa44: usageSign,
+		kmsapi.KeySpecEccNistP256: usageSign, kmsapi.KeySpecEccNistP384: usageAgree, kmsapi.KeySpecHmac256: usageMAC,
 	} {
 		id := f.newKey(spec, usage)
 		got := must(f.admin(), f, kmsapi.GetKeyRotationStatus, &kmsapi.GetKeyRotationStatusInput{KeyId: id})
